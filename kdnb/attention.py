@@ -1,0 +1,166 @@
+"""Where a network looks: attention maps, the masks made of them, and how much masks of several networks overlap.
+
+Maps are small, (N, h, w), in any unit; `heatmaps` brings them to the input's size and to [0, 1]; `masks` thresholds
+them; `iou` compares. All are pure functions.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdnb.models import Network, VisionTransformer
+
+THRESHOLD = 0.4
+"""The paper's: a place is attended to where its heat exceeds this."""
+
+EPSILON = 1e-8
+"""Keeps the scaling of a constant map finite, as released."""
+
+CamClass = Literal["sum", "predicted", "true"]
+
+
+def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = None) -> Tensor:
+    """Class activation maps: the classifier applied at each place of the feature map, bias included.
+
+    Args:
+        network: its `classifier` has weights (K, D).
+        maps: feature maps (N, D, h, w), what ``network.features`` gives.
+        of: ``predicted`` and ``true`` take one class's map (Zhou et al. 2016, eq. 2); ``sum`` adds up those of all
+            classes, as the paper's released code does.
+        labels: true classes (N,), for ``true``.
+
+    Returns:
+        (N, h, w). A constant such as the bias does not survive the scaling of `heatmaps`.
+    """
+    weight, bias = network.classifier.weight, network.classifier.bias
+    if of == "sum":
+        return torch.einsum("ndhw,d->nhw", maps, weight.sum(dim=0)) + bias.sum()
+    if of == "predicted":
+        chosen = network.head(maps).argmax(dim=1)
+    elif of == "true":
+        if labels is None:
+            raise ValueError("the map of the true class needs the labels")
+        chosen = labels
+    else:
+        raise ValueError(f"no class activation map of {of!r}; there are sum, predicted and true")
+    return torch.einsum("ndhw,nd->nhw", maps, weight[chosen]) + bias[chosen].view(-1, 1, 1)
+
+
+def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017, eqs 1 and 2) at the last feature map, by captum; (N, h, w), not negative.
+
+    For a network with global average pooling and one linear layer it is the positive part of the class activation map
+    without its bias, divided by h·w (ibid., section 3.1): the comparison is a test of both.
+
+    Args:
+        images: normalised, (N, 3, S, S).
+        target: the class to explain for each image, (N,).
+    """
+    from captum.attr import LayerGradCam
+
+    with torch.enable_grad():
+        maps: Tensor = LayerGradCam(network, network.features).attribute(images, target, relu_attributions=True)
+    return maps.detach().squeeze(1)
+
+
+def rollout(network: VisionTransformer, images: Tensor) -> Tensor:
+    """Attention rollout (Abnar & Zuidema 2020): attention, half of it identity for the residual, multiplied through the
+    blocks; the mean over output tokens, since the head pools all of them. (N, 8, 8), each summing to one."""
+    attentions = network.attentions(images).mean(dim=2)
+    tokens = attentions.shape[-1]
+    identity = torch.eye(tokens, device=attentions.device)
+    flow = identity.expand(len(images), tokens, tokens)
+    for block in attentions.unbind(dim=1):
+        flow = (0.5 * block + 0.5 * identity) @ flow
+    grid = network.features.grid
+    return flow.mean(dim=1).view(-1, grid, grid)
+
+
+def heatmaps(maps: Tensor, side: int) -> Tensor:
+    """Maps (N, h, w) resized to (N, side, side), bilinear without aligned corners, each scaled to [0, 1]."""
+    large = F.interpolate(maps.unsqueeze(1).float(), size=(side, side), mode="bilinear", align_corners=False).squeeze(1)
+    low, high = large.amin(dim=(1, 2), keepdim=True), large.amax(dim=(1, 2), keepdim=True)
+    return (large - low) / (high - low + EPSILON)
+
+
+def masks(maps: Tensor, side: int, threshold: float = THRESHOLD) -> Tensor:
+    """Boolean (N, side, side): where the heat exceeds the threshold.
+
+    Raises:
+        ValueError: the threshold is not in [0, 1).
+    """
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"a mask's threshold lies in [0, 1), not at {threshold}")
+    return heatmaps(maps, side) > threshold
+
+
+def area(mask: Tensor) -> Tensor:
+    """Share of the image that each mask (N, H, W) covers, (N,), from 0 to 1."""
+    return mask.float().mean(dim=(1, 2))
+
+
+def iou(
+    several: Sequence[Tensor], form: Literal["per-image", "as-released"] = "per-image", batch_size: int = 128
+) -> float:
+    """Intersection over union of the masks of two or more networks on the same images.
+
+    Args:
+        several: one boolean (N, H, W) for each network; the intersection of all over the union of all.
+        form: ``per-image`` is the mean over images of each image's IoU; ``as-released`` pools intersection and union
+            over batches and averages the batches' IoUs, weighted with their sizes.
+        batch_size: of the pooled form.
+
+    Returns:
+        From 0 (disjoint) to 1 (equal). An image or batch in which nobody attends anywhere counts as 1: the masks agree.
+
+    Raises:
+        ValueError: fewer than two networks, or masks of different shapes.
+    """
+    both, either = _overlap(several)
+    if form == "as-released":
+        both, either = (torch.stack([part.sum() for part in pixels.split(batch_size)]) for pixels in (both, either))
+        sizes = torch.tensor([len(part) for part in several[0].split(batch_size)], dtype=torch.float64)
+    elif form == "per-image":
+        sizes = torch.ones(len(both), dtype=torch.float64)
+    else:
+        raise ValueError(f"no form {form!r}; there are per-image and as-released")
+    ratio = torch.where(either > 0, both / either.clamp(min=1), 1.0).cpu().double()
+    return float((ratio * sizes).sum() / sizes.sum())
+
+
+def chance_iou(several: Sequence[Tensor]) -> float:
+    """The IoU that masks of these areas would have if each lay independently of the others: area-matched chance.
+
+    For each image, the product of the areas over 1 − the product of what they leave free; the mean over images. For
+    masks thrown down pixel by pixel this is the IoU's expectation but for a term that vanishes with their size.
+
+    Raises:
+        ValueError: as `iou`.
+    """
+    _overlap(several)
+    areas = torch.stack([area(mask) for mask in several]).double()
+    both, either = areas.prod(dim=0), 1.0 - (1.0 - areas).prod(dim=0)
+    return float(torch.where(either > 0, both / either.clamp(min=1e-12), 1.0).mean())
+
+
+def excess_iou(several: Sequence[Tensor]) -> float:
+    """IoU beyond area-matched chance, (IoU − chance) / (1 − chance): 0 for independent masks, 1 for equal ones.
+
+    Where chance is 1 (all masks cover everything) there is nothing to exceed, and the value is 0.
+    """
+    chance = chance_iou(several)
+    return (iou(several) - chance) / (1.0 - chance) if chance < 1.0 else 0.0
+
+
+def _overlap(several: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Pixels in which all, and in which any, attend: two counts (N,)."""
+    if len(several) < 2:
+        raise ValueError(f"an overlap is of two or more networks' masks, not of {len(several)}")
+    if len({mask.shape for mask in several}) != 1 or any(mask.dtype != torch.bool for mask in several):
+        shapes = ", ".join(f"{mask.dtype} {tuple(mask.shape)}" for mask in several)
+        raise ValueError(f"expected boolean masks of one shape, got {shapes}")
+    stacked = torch.stack(tuple(several))
+    return stacked.all(dim=0).sum(dim=(1, 2)), stacked.any(dim=0).sum(dim=(1, 2))

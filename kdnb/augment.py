@@ -1,0 +1,357 @@
+"""Weak and strong augmentation, and a dial between the clean image and strong, on a whole batch of uint8 images.
+
+The recipes are the paper's for CIFAR, sizes scaled with the side of the input:
+
+weak
+    RandomResizedCrop (scale 0.2 to 1, bicubic), horizontal flip, rotation by up to 15 degrees.
+strong
+    the same crop and flip, AutoAugment's CIFAR-10 policy with grey fill 128 (Cubuk et al. 2018), Cutout of one square
+    hole, 16 of 224 pixels wide (DeVries & Taylor 2017), black, as in the released code.
+dial:S
+    strength S from 0, the clean image, to 1, strong. With the draws held fixed, crop and shears grow and colours fade in
+    continuously; a flip and AutoAugment's choices are all-or-nothing, the flip's probability grows with S.
+
+Each image has draws of its own, keyed by (seed, member, epoch, image index): see `kdnb.counter`. Drawing (`draw`) and
+applying (`apply`) are separate, so that a test can give the same draws to torchvision's transforms for single images.
+
+Images that got the same operation at the same magnitude are handed to torchvision's kernel together; crops are two
+matrix products a batch. The cost of a batch is therefore mostly a fixed number of kernel calls: augment a thousand
+images at once rather than a hundred.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
+from torchvision.transforms.v2 import functional as ops
+
+from kdnb.counter import Purpose, Stream
+from kdnb.errors import ProfileError
+
+CROP_ATTEMPTS = 10
+"""torchvision's RandomResizedCrop draws up to ten boxes and takes the first that fits."""
+
+# Columns of the draws of one image: where each of its decisions is read from.
+_CROP_SHAPES = slice(0, 2 * CROP_ATTEMPTS)
+_CROP_PLACE = slice(20, 22)
+_FLIP, _ANGLE, _POLICY = 22, 23, 24
+_PROBABILITIES, _SIGNS, _HOLE = slice(25, 27), slice(27, 29), slice(29, 31)
+_COLUMNS = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The distribution that an image's view is drawn from."""
+
+    crop_scale: float = 1.0
+    """smallest share of the area that a crop may keep"""
+    crop_ratio: float = 1.0
+    """largest ratio of a crop's sides; the smallest is its inverse"""
+    flip: float = 0.0
+    """probability of a horizontal flip"""
+    rotation: float = 0.0
+    """largest angle in degrees, either way"""
+    policy: float = 0.0
+    """strength of AutoAugment's CIFAR-10 policy: 0 none, 1 as published"""
+    hole: float = 0.0
+    """side of the Cutout hole as a share of the image's side"""
+
+    @property
+    def crops(self) -> bool:
+        return self.crop_scale < 1.0
+
+
+CLEAN = Recipe()
+WEAK = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, rotation=15.0)
+STRONG = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, policy=1.0, hole=16 / 224)
+FILL = 128
+"""AutoAugment's grey, for what a shear, translation or rotation uncovers."""
+
+
+def dial(strength: float) -> Recipe:
+    """The recipe at a strength from 0 (the clean image) to 1 (`STRONG`)."""
+    if not 0.0 <= strength <= 1.0:
+        raise ProfileError(f"a dial's strength lies between 0 and 1, not at {strength}")
+    if strength == 1.0:
+        return STRONG
+    return Recipe(
+        crop_scale=1.0 - strength * (1.0 - STRONG.crop_scale),
+        crop_ratio=STRONG.crop_ratio**strength,
+        flip=strength * STRONG.flip,
+        policy=strength,
+        hole=strength * STRONG.hole,
+    )
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called ``clean``, ``weak``, ``strong`` or ``dial:S``."""
+    named = {"clean": CLEAN, "weak": WEAK, "strong": STRONG}
+    if name in named:
+        return named[name]
+    if name.startswith("dial:"):
+        try:
+            return dial(float(name.removeprefix("dial:")))
+        except ValueError:
+            pass
+    raise ProfileError(f"no augmentation {name!r}; there are {', '.join(named)}, and dial:S with S from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decided for each of N images; plain arrays of length N."""
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    height: NDArray[np.int64]
+    width: NDArray[np.int64]
+    """the crop's box, in pixels"""
+    flip: NDArray[np.bool_]
+    angle: NDArray[np.float64]
+    """degrees, counter-clockwise"""
+    policy: NDArray[np.int64]
+    """which of AutoAugment's 25 sub-policies"""
+    applied: NDArray[np.bool_]
+    """(N, 2): whether each of its two operations is applied"""
+    positive: NDArray[np.bool_]
+    """(N, 2): the sign of its magnitude, where it has one"""
+    hole: NDArray[np.float64]
+    """(N, 2): centre of the Cutout hole, row and column, as a share of the side"""
+
+
+def draw(
+    recipe: Recipe,
+    stream: Stream,
+    epoch: int,
+    index: NDArray[np.int64],
+    side: int,
+    purpose: Purpose = Purpose.AUGMENT,
+) -> Draws:
+    """The draws of the images `index` in an epoch; `side` is that of the stored, square image."""
+    u = stream.uniforms(purpose, epoch, index, _COLUMNS)
+    top, left, height, width = _crop_box(recipe, u, side)
+    policies = _policies()
+    policy = (u[:, _POLICY] * len(policies)).astype(np.int64)
+    probability = np.array([[p for _, p, _ in pair] for pair in policies])
+    return Draws(
+        top=top,
+        left=left,
+        height=height,
+        width=width,
+        flip=u[:, _FLIP] < recipe.flip,
+        angle=(2.0 * u[:, _ANGLE] - 1.0) * recipe.rotation,
+        policy=policy,
+        applied=(u[:, _PROBABILITIES] < probability[policy]) & (recipe.policy > 0),
+        positive=u[:, _SIGNS] >= 0.5,
+        hole=u[:, _HOLE],
+    )
+
+
+def _crop_box(recipe: Recipe, u: NDArray[np.float64], side: int) -> tuple[NDArray[np.int64], ...]:
+    """torchvision's RandomResizedCrop.get_params, for all images at once; the whole image where no attempt fits."""
+    shapes = u[:, _CROP_SHAPES].reshape(len(u), CROP_ATTEMPTS, 2)
+    area = side * side * (recipe.crop_scale + (1.0 - recipe.crop_scale) * shapes[..., 0])
+    ratio = np.exp((2.0 * shapes[..., 1] - 1.0) * math.log(recipe.crop_ratio))
+    widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+    fits = (widths > 0) & (widths <= side) & (heights > 0) & (heights <= side)
+    first, any_fits, row = fits.argmax(axis=1), fits.any(axis=1), np.arange(len(u))
+    width = np.where(any_fits, widths[row, first], side).astype(np.int64)
+    height = np.where(any_fits, heights[row, first], side).astype(np.int64)
+    place = u[:, _CROP_PLACE]
+    top = (place[:, 0] * (side - height + 1)).astype(np.int64)
+    left = (place[:, 1] * (side - width + 1)).astype(np.int64)
+    return top, left, height, width
+
+
+def views(
+    images: Tensor,
+    index: NDArray[np.int64],
+    recipe: Recipe,
+    stream: Stream,
+    epoch: int,
+    *,
+    size: int | None = None,
+    purpose: Purpose = Purpose.AUGMENT,
+) -> Tensor:
+    """Augmented views of `images`, uint8 of shape (N, 3, S, S), whose numbers in the data set are `index`.
+
+    Returns uint8 of shape (N, 3, size, size), S where no `size` is given, on the device of `images`.
+    """
+    return apply(images, recipe, draw(recipe, stream, epoch, index, images.shape[-1], purpose), size)
+
+
+def apply(images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None) -> Tensor:
+    """The views that `draws` decide; see `views` for the shapes."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"expected uint8 images of shape (N, C, S, S), got {images.dtype} {tuple(images.shape)}")
+    size = size or images.shape[-1]
+    if recipe.crops or size != images.shape[-1]:
+        images = _resized_crop(images, draws, size)
+    if recipe.flip:
+        images = torch.where(_on(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
+    if recipe.rotation:
+        images = _rotate(images, draws.angle)
+    if recipe.policy:
+        images = _autoaugment(images, draws, recipe.policy)
+    if recipe.hole:
+        images = _cutout(images, draws, round(recipe.hole * size))
+    return images
+
+
+def _on(array: NDArray[Any], like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like.device)
+
+
+# -- crop ------------------------------------------------------------------------------------------------------------
+
+
+def _resized_crop(images: Tensor, draws: Draws, size: int) -> Tensor:
+    """Bicubic resampling is separable: one matrix of weights a row and one a column of each image, rounded between,
+    as in the uint8 kernels of Pillow and torch."""
+    side = images.shape[-1]
+    across = _bicubic_weights(_on(draws.left, images), _on(draws.width, images), side, size)
+    down = _bicubic_weights(_on(draws.top, images), _on(draws.height, images), side, size)
+    rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).round_().clamp_(0, 255)
+    return torch.matmul(down.unsqueeze(1), rows).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _bicubic_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
+    """(N, size, side): how much each pixel of a row adds to each pixel of the crop ``start : start + length``.
+
+    The antialiased bicubic filter with a = −0.5, edges renormalised, as Pillow has it.
+    """
+    scale = length.float() / size
+    stretch = scale.clamp(min=1.0).view(-1, 1, 1)
+    centre = (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
+    pixel = (torch.arange(side, device=start.device) - start[:, None]).unsqueeze(1)
+    distance = ((pixel + 0.5 - centre.unsqueeze(2)) / stretch).abs()
+    near = (1.5 * distance - 2.5) * distance * distance + 1.0
+    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
+    weights = torch.where(distance < 1.0, near, torch.where(distance < 2.0, far, 0.0))
+    weights = weights * ((pixel >= 0) & (pixel < length.view(-1, 1, 1)))
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+# -- rotation --------------------------------------------------------------------------------------------------------
+
+
+def _rotate(images: Tensor, angle: NDArray[np.float64]) -> Tensor:
+    """torchvision's rotation about the centre, nearest pixel, black outside; an angle for each image."""
+    side = images.shape[-1]
+    radians = np.deg2rad(angle)
+    cos, sin = (_on(f(radians).astype(np.float32), images) for f in (np.cos, np.sin))
+    axis = torch.arange(side, device=images.device) + (0.5 - 0.5 * side)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    at_x = cos.view(-1, 1, 1) * x - sin.view(-1, 1, 1) * y
+    at_y = sin.view(-1, 1, 1) * x + cos.view(-1, 1, 1) * y
+    column, row = (at_x + (0.5 * side - 0.5)).round_().long(), (at_y + (0.5 * side - 0.5)).round_().long()
+    inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
+    source = (row.clamp_(0, side - 1) * side + column.clamp_(0, side - 1)).flatten(1)
+    turned = images.flatten(2).gather(2, source.unsqueeze(1).expand(-1, images.shape[1], -1))
+    return turned.view_as(images) * inside.unsqueeze(1)
+
+
+# -- AutoAugment -----------------------------------------------------------------------------------------------------
+
+Operation = tuple[str, float, int | None]
+"""name, probability, magnitude's bin"""
+
+_GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
+
+
+@cache
+def _policies() -> list[tuple[Operation, Operation]]:
+    """The 25 sub-policies, read off torchvision."""
+    policies: list[tuple[Operation, Operation]] = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
+    return policies
+
+
+@cache
+def _magnitudes(side: int) -> dict[str, tuple[list[float] | float, bool]]:
+    """name → the magnitudes of its bins, and whether they take a sign; read off torchvision."""
+    space = AutoAugment(AutoAugmentPolicy.CIFAR10)._augmentation_space(10, (side, side))
+    return {name: (values.tolist(), signed) for name, (values, signed) in space.items()}
+
+
+def _autoaugment(images: Tensor, draws: Draws, strength: float) -> Tensor:
+    images = images.clone()
+    for stage in (0, 1):
+        for (name, magnitude), members in _groups(draws, stage, images.shape[-1]).items():
+            where = torch.tensor(members, device=images.device)
+            images[where] = _operate(images[where], name, magnitude, strength)
+    return images
+
+
+def _groups(draws: Draws, stage: int, side: int) -> dict[tuple[str, float], list[int]]:
+    """Which images get which operation, at which magnitude, in the first or second stage."""
+    policies, magnitudes = _policies(), _magnitudes(side)
+    groups: dict[tuple[str, float], list[int]] = {}
+    for image in np.flatnonzero(draws.applied[:, stage]).tolist():
+        name, _, level = policies[draws.policy[image]][stage]
+        values, signed = magnitudes[name]
+        magnitude = values[level] if isinstance(values, list) and level is not None else 0.0
+        if signed and not draws.positive[image, stage]:
+            magnitude = -magnitude
+        groups.setdefault((name, magnitude), []).append(image)
+    return groups
+
+
+def _operate(images: Tensor, name: str, magnitude: float, strength: float) -> Tensor:
+    if name in _GEOMETRIC:
+        return _KERNELS[name](images, magnitude * strength)
+    changed = _KERNELS[name](images, magnitude)
+    return (
+        changed if strength == 1.0 else torch.lerp(images.float(), changed.float(), strength).round_().to(torch.uint8)
+    )
+
+
+def _affine(images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+    """Shears hold the corner (0, 0) fixed, as in the policy's original code; for a translation the centre is idle."""
+    changed: Tensor = ops.affine(
+        images,
+        angle=0.0,
+        translate=list(shift),
+        scale=1.0,
+        shear=[math.degrees(math.atan(s)) for s in shear],
+        interpolation=InterpolationMode.NEAREST,
+        fill=FILL,
+        center=[0, 0] if any(shear) else None,
+    )
+    return changed
+
+
+_KERNELS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "ShearX": lambda images, m: _affine(images, shear=(m, 0.0)),
+    "ShearY": lambda images, m: _affine(images, shear=(0.0, m)),
+    "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0)),
+    "TranslateY": lambda images, m: _affine(images, shift=(0, int(m))),
+    "Rotate": lambda images, m: ops.rotate(images, m, interpolation=InterpolationMode.NEAREST, fill=FILL),
+    "Brightness": lambda images, m: ops.adjust_brightness(images, 1.0 + m),
+    "Color": lambda images, m: ops.adjust_saturation(images, 1.0 + m),
+    "Contrast": lambda images, m: ops.adjust_contrast(images, 1.0 + m),
+    "Sharpness": lambda images, m: ops.adjust_sharpness(images, 1.0 + m),
+    "Posterize": lambda images, m: ops.posterize(images, int(m)),
+    "Solarize": lambda images, m: ops.solarize(images, m),
+    "AutoContrast": lambda images, m: ops.autocontrast(images),
+    "Equalize": lambda images, m: ops.equalize(images),
+    "Invert": lambda images, m: ops.invert(images),
+}
+
+
+# -- Cutout ----------------------------------------------------------------------------------------------------------
+
+
+def _cutout(images: Tensor, draws: Draws, length: int) -> Tensor:
+    """One black square, its centre anywhere in the image, cut off at the edges."""
+    side = images.shape[-1]
+    first = _on((draws.hole * side).astype(np.int64) - length // 2, images)
+    pixel = torch.arange(side, device=images.device)
+    within = (pixel >= first.unsqueeze(2)) & (pixel < first.unsqueeze(2) + length)
+    hole = within[:, 0].unsqueeze(2) & within[:, 1].unsqueeze(1)
+    return images.masked_fill(hole.unsqueeze(1), 0)

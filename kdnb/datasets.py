@@ -1,0 +1,642 @@
+"""A name becomes images: one uint8 tensor a split, labels, class names, and a content hash.
+
+=====================  ================================================================================================
+name                   images
+=====================  ================================================================================================
+``digits``             scikit-learn's 1,797 scanned handwritten digits, in the package; a third of them to train on
+``cifar100``           Krizhevsky's 50,000 + 10,000 images, 100 classes
+``cifar100-<n>``       n training images a class, the full test set
+``cifar100-imb<f>``    long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
+``fashion-mnist``      Zalando's 60,000 + 10,000 images, 10 classes
+``imagefolder:<path>`` your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``
+=====================  ================================================================================================
+
+CIFAR-100 is read from the first of these that the data root holds: the official python pickles
+(``cifar-100-python/``), a tree ``cifar100/{train,test}/<class>/*.png``, that tree in ``cifar100.zip``; where there is
+none, torchvision downloads it. The root is what the caller gives (``--data-root``), else the environment variable
+``KDNB_DATA``, else the user's cache folder. Decoded images are kept in the cache folder (``KDNB_CACHE``, else the
+user's) as one tensor file, so that the second load takes no time.
+
+Which images a subset holds depends on their names and a seed, never on the order in which they are found.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kdnb.errors import DataError
+
+DECODER = 1
+"""Raised when the code would decode a file to other pixels, so that no old cached tensor is taken for a new one."""
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_CIFAR_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and what they show."""
+
+    images: Tensor
+    """uint8, (N, 3, S, S)"""
+    labels: Tensor
+    """int64, (N,), from 0 to the number of classes − 1"""
+    names: tuple[str, ...] = field(repr=False)
+    """``class/file`` of each image, unique"""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Sequence[int] | NDArray[np.int64]) -> "Split":
+        """The images at these places, in this order."""
+        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
+        return Split(self.images[where], self.labels[where], tuple(self.names[i] for i in where.tolist()))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a validation split of the same classes."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """of each channel, in the units of images scaled to [0, 1]; networks see (image − mean) / std"""
+    hash: str = ""
+    """see `content_hash`"""
+
+    @property
+    def side(self) -> int:
+        """height and width of an image, in pixels"""
+        return int(self.train.images.shape[-1])
+
+
+def load(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    size: int | None = None,
+    train_list: str | Path | None = None,
+    split_seed: int = 0,
+) -> Dataset:
+    """The data set called `name`; the table above has the names.
+
+    Args:
+        root: where the files lie; see above for the default.
+        size: for an image folder, the side in pixels that images are cropped and resized to.
+        train_list: for a subset of CIFAR-100, a text file with one ``class/file.png`` a line: exactly these are the
+            training images. Looked for as a path, then in the data root, then among the lists in the package
+            (``cifar100_train_imb100.txt`` is the paper's).
+        split_seed: decides which images a subset without a list holds.
+
+    Raises:
+        DataError: no such data set, or its files are missing or damaged; the message names the file and the mend.
+    """
+    folder = data_root(root)
+    if train_list is not None and not name.startswith("cifar100-"):
+        raise DataError(f"a list of training images ({train_list}) goes with a subset of cifar100, not with {name!r}")
+    if size is not None and not name.startswith("imagefolder:"):
+        raise DataError(f"a size ({size}) goes with an image folder; {name!r} has the size of its images")
+    if name == "digits":
+        dataset = _digits()
+    elif name == "fashion-mnist":
+        dataset = _cached(name, lambda: _fashion_mnist(folder), _fashion_mnist_fingerprint(folder))
+    elif name == "cifar100":
+        dataset = _cifar100(folder)
+    elif match := re.fullmatch(r"cifar100-(\d+)|cifar100-imb(\d+)", name):
+        dataset = _cifar100_subset(name, match, folder, train_list, split_seed)
+    elif name.startswith("imagefolder:"):
+        dataset = _imagefolder(name, Path(name.removeprefix("imagefolder:")).expanduser(), size)
+    else:
+        raise DataError(
+            f"no data set {name!r}; there are digits, cifar100, cifar100-<images a class>, cifar100-imb<factor>, "
+            "fashion-mnist and imagefolder:<path>"
+        )
+    return dataset if dataset.hash else replace(dataset, hash=content_hash(dataset))
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Where data sets lie: `root`, else ``KDNB_DATA``, else a folder in the user's cache."""
+    chosen = root or os.environ.get("KDNB_DATA") or cache_root() / "data"
+    return Path(chosen).expanduser()
+
+
+def cache_root() -> Path:
+    """Where decoded images are kept: ``KDNB_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("KDNB_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("kdnb", appauthor=False))
+
+
+def content_hash(dataset: Dataset) -> str:
+    """16 hexadecimal digits over class names and, for each split, the set of (label, pixels): no order, no file name."""
+    total = hashlib.sha256(json.dumps([dataset.side, list(dataset.classes)]).encode())
+    for split in (dataset.train, dataset.validation):
+        labels = split.labels.tolist()
+        pixels = split.images.numpy()
+        each = sorted(
+            hashlib.sha256(label.to_bytes(4, "little") + image.tobytes()).digest()
+            for label, image in zip(labels, pixels, strict=True)
+        )
+        total.update(len(each).to_bytes(8, "little") + b"".join(each))
+    return total.hexdigest()[:16]
+
+
+# -- the cache of decoded tensors ------------------------------------------------------------------------------------
+
+
+def _cached(name: str, decode: Callable[[], Dataset], fingerprint: str) -> Dataset:
+    """What `decode` gives, from the cache if it was decoded from files with the same fingerprint."""
+    key = hashlib.sha256(f"{DECODER} {name} {fingerprint}".encode()).hexdigest()[:16]
+    stem = re.sub(r"\W+", "-", name)[-40:]
+    path = cache_root() / "decoded" / f"{stem}-{key}.safetensors"
+    if path.exists():
+        try:
+            return _read_cache(path)
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=3)
+    dataset = decode()
+    dataset = replace(dataset, hash=content_hash(dataset))
+    _write_cache(path, dataset)
+    return dataset
+
+
+def _write_cache(path: Path, dataset: Dataset) -> None:
+    tensors = {
+        "train.images": dataset.train.images,
+        "train.labels": dataset.train.labels,
+        "validation.images": dataset.validation.images,
+        "validation.labels": dataset.validation.labels,
+    }
+    about = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "train": dataset.train.names,
+        "validation": dataset.validation.names,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "hash": dataset.hash,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        os.close(handle)
+        save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
+        os.replace(temporary, path)
+    except OSError as error:
+        warnings.warn(f"cannot keep the decoded images in {path} ({error}); set KDNB_CACHE to another", stacklevel=4)
+
+
+def _read_cache(path: Path) -> Dataset:
+    with safe_open(path, framework="pt") as file:
+        about = {key: json.loads(value) for key, value in file.metadata().items()}
+        train, validation = (
+            Split(file.get_tensor(f"{part}.images"), file.get_tensor(f"{part}.labels"), tuple(about[part]))
+            for part in ("train", "validation")
+        )
+    return Dataset(
+        about["name"],
+        tuple(about["classes"]),
+        train,
+        validation,
+        tuple(about["mean"]),
+        tuple(about["std"]),
+        about["hash"],
+    )
+
+
+# -- digits ----------------------------------------------------------------------------------------------------------
+
+
+def _digits() -> Dataset:
+    """8×8 scans in 17 shades of grey, enlarged to 32×32; a stratified third to train on, two thirds to validate."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data, labels = load_digits(return_X_y=True)
+    grey = torch.from_numpy(data.reshape(-1, 1, 8, 8)).float() * (255 / 16)
+    large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
+    images = large.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+    names = tuple(f"{label}/{number:04d}" for number, label in enumerate(labels))
+    everything = Split(images, torch.from_numpy(labels.astype(np.int64)), names)
+    train, validation = train_test_split(np.arange(len(labels)), train_size=1 / 3, random_state=0, stratify=labels)
+    return Dataset(
+        "digits",
+        tuple(str(digit) for digit in range(10)),
+        everything.select(np.sort(train)),
+        everything.select(np.sort(validation)),
+        HALF,
+        HALF,
+    )
+
+
+# -- CIFAR-100 -------------------------------------------------------------------------------------------------------
+
+
+def _cifar100(root: Path) -> Dataset:
+    pickles, tree, archive = root / "cifar-100-python", root / "cifar100", root / "cifar100.zip"
+    if not (pickles.is_dir() or tree.is_dir() or archive.is_file()):
+        _download(lambda: _torchvision("CIFAR100", root), "cifar100", root)
+    if pickles.is_dir():
+        marks = _fingerprint(pickles / part for part in ("train", "test", "meta"))
+        return _cached("cifar100", lambda: _cifar100_from_pickles(pickles), marks)
+    if tree.is_dir():
+        return _cached("cifar100", lambda: _cifar100_from(FolderSource(tree)), _tree_fingerprint(tree))
+    return _cached("cifar100", lambda: _cifar100_from(ZipSource(archive)), _fingerprint([archive]))
+
+
+def _cifar100_from(source: "Source") -> Dataset:
+    return _decode_tree("cifar100", source, ("test",), _CIFAR_SIDE, CIFAR_MEAN, CIFAR_STD, exact=True)
+
+
+def _cifar100_from_pickles(folder: Path) -> Dataset:
+    classes = tuple(_unpickle(folder / "meta")["fine_label_names"])
+
+    def split(part: str) -> Split:
+        content = _unpickle(folder / part)
+        labels = torch.tensor(content["fine_labels"], dtype=torch.int64)
+        images = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
+        if len(labels) != len(images):
+            raise DataError(f"{folder / part} has {len(images)} images and {len(labels)} labels; fetch it again")
+        names = tuple(
+            f"{classes[label]}/{file}" for label, file in zip(labels.tolist(), content["filenames"], strict=True)
+        )
+        return Split(images, labels, names)
+
+    return Dataset("cifar100", classes, split("train"), split("test"), CIFAR_MEAN, CIFAR_STD)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles lists, strings and numpy arrays, and refuses all else: a data file has no business running code."""
+
+    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in self._ALLOWED:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content: dict[str, Any] = _ArraysOnly(file, encoding="latin1").load()
+            return content
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; fetch cifar100 again, or remove {path.parent}") from None
+    except Exception as error:
+        raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
+
+
+def _cifar100_subset(
+    name: str, match: re.Match[str], root: Path, train_list: str | Path | None, split_seed: int
+) -> Dataset:
+    full = _cifar100(root)
+    if train_list is not None:
+        index = _from_list(full.train, find_list(train_list, root), full.classes)
+    else:
+        per_class = int(match[1] or 0)
+        keep = long_tail(int(match[2])) if match[2] else [per_class] * len(full.classes)
+        index = _from_seed(name, full, keep, split_seed)
+    return Dataset(name, full.classes, full.train.select(index), full.validation, full.mean, full.std)
+
+
+def long_tail(factor: int, most: int = 500, classes: int = 100) -> list[int]:
+    """Training images of each class, from `most` down to `most` / `factor`: ⌊most·(1/factor)^(c/(classes−1))⌋."""
+    return [int(most * (1.0 / factor) ** (c / (classes - 1))) for c in range(classes)]
+
+
+def _from_seed(name: str, full: Dataset, keep: Sequence[int], seed: int) -> NDArray[np.int64]:
+    """Of each class the images whose names have the smallest hashes under the seed."""
+    labels = full.train.labels.numpy()
+    rank = [hashlib.sha256(f"{seed} {image}".encode()).digest() for image in full.train.names]
+    chosen: list[int] = []
+    for label, count in enumerate(keep):
+        members = np.flatnonzero(labels == label).tolist()
+        if not 1 <= count <= len(members):
+            raise DataError(
+                f"{name} asks for {count} training images of class {full.classes[label]!r}, which has {len(members)}; "
+                f"choose from 1 to {len(members)}"
+            )
+        chosen += sorted(members, key=rank.__getitem__)[:count]
+    return np.sort(np.array(chosen))
+
+
+def find_list(train_list: str | Path, root: Path) -> Path:
+    """The list of that path; of that name in the data root; of that name in the package."""
+    package = Path(str(resources.files("kdnb"))) / "data"
+    for path in (Path(train_list).expanduser(), root / train_list, package / train_list):
+        if path.is_file():
+            return path
+    raise DataError(
+        f"no list of training images {str(train_list)!r}: not a file, nor one in {root}, nor in the package"
+    )
+
+
+def _from_list(train: Split, path: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    wanted = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    place = {name: index for index, name in enumerate(train.names)}
+    for number, name in enumerate(wanted, start=1):
+        if name not in place:
+            raise DataError(f"{path}, line {number}: there is no training image {name!r}; expected class/file.png")
+    if len(set(wanted)) != len(wanted):
+        twice = next(name for name in wanted if wanted.count(name) > 1)
+        raise DataError(f"{path} names {twice!r} twice; name each image once")
+    index = np.sort(np.array([place[name] for name in wanted], dtype=np.int64))
+    empty = set(range(len(classes))) - set(train.labels[torch.from_numpy(index)].tolist())
+    if empty:
+        raise DataError(f"{path} names no image of class {classes[min(empty)]!r}; every class needs at least one")
+    return index
+
+
+# -- fashion-mnist ---------------------------------------------------------------------------------------------------
+
+_FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+_FASHION_CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+
+
+def _fashion_mnist_folder(root: Path) -> Path | None:
+    for folder in (root / "fashion-mnist", root / "FashionMNIST" / "raw", _FASHION_DEBIAN):
+        if _idx_file(folder, "train-images-idx3-ubyte"):
+            return folder
+    return None
+
+
+def _idx_file(folder: Path, stem: str) -> Path | None:
+    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
+
+
+def _fashion_mnist_fingerprint(root: Path) -> str:
+    folder = _fashion_mnist_folder(root)
+    return _fingerprint(sorted(folder.iterdir())) if folder else "downloaded"
+
+
+def _fashion_mnist(root: Path) -> Dataset:
+    if _fashion_mnist_folder(root) is None:
+        _download(lambda: _torchvision("FashionMNIST", root), "fashion-mnist", root)
+    folder = _fashion_mnist_folder(root)
+    if folder is None:
+        raise DataError(f"fashion-mnist was downloaded but is not in {root}")
+
+    def split(part: str) -> Split:
+        pixels = torch.from_numpy(_read_idx(folder, f"{part}-images-idx3-ubyte"))
+        labels = torch.from_numpy(_read_idx(folder, f"{part}-labels-idx1-ubyte").astype(np.int64))
+        images = F.pad(pixels, (2, 2, 2, 2)).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
+        names = tuple(f"{_FASHION_CLASSES[label]}/{number:05d}" for number, label in enumerate(labels.tolist()))
+        return Split(images, labels, names)
+
+    return Dataset("fashion-mnist", _FASHION_CLASSES, split("train"), split("t10k"), HALF, HALF)
+
+
+def _read_idx(folder: Path, stem: str) -> NDArray[np.uint8]:
+    path = _idx_file(folder, stem)
+    if path is None:
+        raise DataError(f"{folder / stem}.gz is missing; install Debian's dataset-fashion-mnist, or remove {folder}")
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        shape = np.frombuffer(content, dtype=">i4", count=content[3], offset=4)
+        return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy()
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise DataError(f"{path} is damaged ({error}); fetch it again") from None
+
+
+def _torchvision(name: str, root: Path) -> None:
+    import torchvision
+
+    getattr(torchvision.datasets, name)(root, download=True)
+
+
+def _download(fetch: Callable[[], object], name: str, root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        fetch()
+    except Exception as error:
+        raise DataError(
+            f"{name} is not in {root} and could not be downloaded ({str(error).splitlines()[0]}); "
+            "name the folder that holds it with --data-root or KDNB_DATA"
+        ) from None
+
+
+# -- image folders and archives --------------------------------------------------------------------------------------
+
+
+class Source:
+    """Image files in ``<split>/<class>/<file>``, wherever they lie."""
+
+    where: Path
+
+    def files(self) -> list[str]:
+        """Paths below the source, ``split/class/file``, sorted."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        raise NotImplementedError
+
+
+class FolderSource(Source):
+    def __init__(self, folder: Path) -> None:
+        self.where = folder
+
+    def files(self) -> list[str]:
+        found = sorted(path.relative_to(self.where).as_posix() for path in self.where.glob("*/*/*") if path.is_file())
+        # An empty class folder has no file to be seen by; it is an error that only the folder itself can show.
+        for folder in sorted(path for path in self.where.glob("*/*") if path.is_dir()):
+            if not any(Path(name).suffix.lower() in _SUFFIXES for name in os.listdir(folder)):
+                raise DataError(f"the class folder {folder} holds no image; fill it or remove it")
+        return found
+
+    def read(self, name: str) -> bytes:
+        return (self.where / name).read_bytes()
+
+
+class ZipSource(Source):
+    """The same tree in a zip file, below one top folder."""
+
+    def __init__(self, archive: Path) -> None:
+        self.where = archive
+        try:
+            self._zip = zipfile.ZipFile(archive)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
+        self._members = {
+            "/".join(name.split("/")[1:]): name for name in self._zip.namelist() if len(name.split("/")) == 4
+        }
+
+    def files(self) -> list[str]:
+        return sorted(name for name in self._members if not name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        return self._zip.read(self._members[name])
+
+
+def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; expected <path>/train/<class>/* and <path>/test/<class>/*")
+    if size is None or size < 8:
+        raise DataError(f"imagefolder needs a size of at least 8 pixels to bring its images to, not {size}")
+    return replace(
+        _cached(
+            f"{name}@{size}",
+            lambda: _decode_tree(
+                name,
+                FolderSource(folder),
+                ("test", "val", "validation"),
+                size,
+                IMAGENET_MEAN,
+                IMAGENET_STD,
+                exact=False,
+            ),
+            _tree_fingerprint(folder),
+        ),
+        # the path is this machine's: what the data set is called elsewhere must not depend on it
+        name=f"imagefolder:{folder.name}",
+    )
+
+
+def _decode_tree(
+    name: str,
+    source: Source,
+    validation: tuple[str, ...],
+    side: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    *,
+    exact: bool,
+) -> Dataset:
+    """Classes in alphabetical order give the labels; images are decoded straight into one tensor."""
+    files = [file for file in source.files() if Path(file).suffix.lower() in _SUFFIXES]
+    parts = sorted({file.split("/")[0] for file in files})
+    held_out = [part for part in validation if part in parts]
+    if "train" not in parts or len(held_out) != 1:
+        raise DataError(
+            f"{source.where} has the splits {', '.join(parts) or 'none'}; expected train and one of {', '.join(validation)}"
+        )
+    classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith("train/")}))
+    number = {label: index for index, label in enumerate(classes)}
+    unknown = sorted({file.split("/")[1] for file in files if file.startswith(f"{held_out[0]}/")} - set(classes))
+    if unknown:
+        raise DataError(
+            f"{source.where}: {held_out[0]} has the class {unknown[0]!r}, which train lacks; add its training images or "
+            f"remove {held_out[0]}/{unknown[0]}"
+        )
+
+    def split(part: str) -> Split:
+        chosen = [file for file in files if file.startswith(f"{part}/")]
+        images = torch.empty(len(chosen), 3, side, side, dtype=torch.uint8)
+        labels = torch.tensor([number[file.split("/")[1]] for file in chosen], dtype=torch.int64)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            place = iter(range(len(chosen)))
+            for batch in _batches(chosen, 1024):
+                for image in pool.map(lambda file: _decode(source, file, side, exact), batch):
+                    images[next(place)] = torch.from_numpy(image).permute(2, 0, 1)
+        return Split(images, labels, tuple(file.split("/", 1)[1] for file in chosen))
+
+    return Dataset(name, classes, split("train"), split(held_out[0]), mean, std)
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _decode(source: Source, file: str, side: int, exact: bool) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(source.read(file))) as image:
+            rgb = image.convert("RGB")
+    except Exception as error:
+        raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
+    if rgb.size != (side, side):
+        if exact:
+            raise DataError(f"{source.where}: {file} is {rgb.width}×{rgb.height} pixels; expected {side}×{side}")
+        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
+    return np.array(rgb)
+
+
+def _fingerprint(paths: Any) -> str:
+    """Path, size and time of change of each file: enough to see that a file is another."""
+    marks = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; fetch the data set again, or remove {path.parent}") from None
+        marks.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    return json.dumps(marks)
+
+
+def _tree_fingerprint(folder: Path) -> str:
+    """A digest over names, sizes and times below ``folder/split/class``."""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for split in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
+        for label in sorted(entry.path for entry in os.scandir(split) if entry.is_dir()):
+            entries = sorted(
+                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(label)
+            )
+            digest.update(json.dumps([label, entries]).encode())
+    return digest.hexdigest()
+
+
+# -- what is there ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether a data set can be loaded from what is on this machine, and from where; else how to get it."""
+
+    name: str
+    present: bool
+    note: str
+
+
+def survey(root: str | Path | None = None) -> list[Found]:
+    """What `load` would find, without decoding anything."""
+    folder = data_root(root)
+    places = [
+        path for path in (folder / "cifar-100-python", folder / "cifar100", folder / "cifar100.zip") if path.exists()
+    ]
+    fetch_cifar = f'python -c "import torchvision; torchvision.datasets.CIFAR100({str(folder)!r}, download=True)"'
+    fashion = _fashion_mnist_folder(folder)
+    free = shutil.disk_usage(next(path for path in (cache_root(), *cache_root().parents) if path.exists())).free
+    return [
+        Found("digits", True, "in scikit-learn"),
+        Found("cifar100", bool(places), str(places[0]) if places else f"get it with: {fetch_cifar}"),
+        Found(
+            "fashion-mnist",
+            fashion is not None,
+            str(fashion) if fashion else "get it with: apt install dataset-fashion-mnist",
+        ),
+        Found("cache", True, f"{cache_root()} ({free / 2**30:.0f} GiB free)"),
+    ]

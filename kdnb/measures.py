@@ -1,0 +1,242 @@
+"""What the paper measures, as pure functions of arrays: the textbook's form by default, the released code's on request.
+
+Throughout, `logits` are (N, K) in any float type, `labels` (N,) class numbers; functions of two networks call them
+`teacher` and `student` and take the logits of both on the same views. Several teachers are put together by
+`ensemble_logits`. Values are plain floats. Probabilities are computed in double precision from log-softmax, so that
+nothing underflows; classes are pooled (micro averages) wherever an average over them would otherwise be possible.
+
+Raises, in all functions: ValueError where shapes do not fit, where there is no image, or where a logit is not finite.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+BATCH = 128
+"""Images in a batch, for the forms that the released code averages over batches."""
+
+
+def _logits(*several: Tensor) -> list[Tensor]:
+    """The same logits in double precision, checked."""
+    first = several[0]
+    for logits in several:
+        if logits.ndim != 2 or logits.shape != first.shape or len(logits) == 0:
+            raise ValueError(f"expected logits of one shape (N, K), got {[tuple(each.shape) for each in several]}")
+        if not torch.isfinite(logits).all():
+            raise ValueError("a logit is not finite: this network diverged")
+    return [logits.double() for logits in several]
+
+
+def _labels(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(f"{tuple(labels.shape)} labels do not fit logits of shape {tuple(logits.shape)}")
+    return labels
+
+
+def ensemble_logits(teachers: Sequence[Tensor]) -> Tensor:
+    """The mean of the teachers' logits: what the released code compares a student with. (N, K)"""
+    return torch.stack(_logits(*teachers)).mean(dim=0)
+
+
+# -- one network -----------------------------------------------------------------------------------------------------
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of images whose largest logit is the true class's, over the whole set; 0 to 1."""
+    (logits,) = _logits(logits)
+    return float((logits.argmax(dim=1) == _labels(logits, labels)).double().mean())
+
+
+def entropy(logits: Tensor) -> float:
+    """Mean entropy of the predicted distributions, in nats; 0 to log K."""
+    from scipy.stats import entropy as entropy_of
+
+    (logits,) = _logits(logits)
+    return float(entropy_of(logits.softmax(dim=1).numpy(), axis=1).mean())
+
+
+def calibration_error(
+    logits: Tensor, labels: Tensor, form: Literal["weighted", "as-released"] = "weighted", bins: int = 10
+) -> float:
+    """Expected calibration error of the top class: |accuracy − confidence| in equal bins of confidence; 0 to 1.
+
+    A bin holds the confidences above its lower and up to its upper edge, so that a confidence of exactly 1 falls into
+    the last.
+
+    Args:
+        form: ``weighted`` weighs each bin with its share of the images (Guo et al. 2017, eq. 3); ``as-released`` is the
+            plain mean over all bins, empty ones counted as 0.
+    """
+    counts, bin_confidence, bin_accuracy = reliability(logits, labels, bins)
+    gaps = np.abs(bin_accuracy - bin_confidence)
+    if form == "weighted":
+        return float((gaps * counts).sum() / counts.sum())
+    if form == "as-released":
+        return float(gaps.mean())
+    raise ValueError(f"no form {form!r}; there are weighted and as-released")
+
+
+def reliability(
+    logits: Tensor, labels: Tensor, bins: int = 10
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """For each bin of confidence: how many images, their mean confidence, their accuracy (0 where empty); (bins,) each."""
+    if bins < 1:
+        raise ValueError(f"calibration needs at least one bin, not {bins}")
+    (logits,) = _logits(logits)
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    correct = (predicted == _labels(logits, labels)).double()
+    place = np.clip(np.ceil(confidence.numpy() * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    mean_confidence, mean_correct = (
+        np.bincount(place, weights=values.numpy(), minlength=bins) / np.maximum(counts, 1)
+        for values in (confidence, correct)
+    )
+    return counts, mean_confidence, mean_correct
+
+
+def affinity(augmented: float, clean: float, form: Literal["difference", "as-released"] = "difference") -> float:
+    """How much an augmentation keeps the data as a network knows it (Gontijo-Lopes et al. 2020, section 3.1).
+
+    Args:
+        augmented: accuracy on augmented validation images.
+        clean: accuracy of the same network on the clean ones. The textbook's network was trained on clean data.
+        form: ``difference`` is augmented − clean, −1 to 1, 0 where the augmentation changes nothing;
+            ``as-released`` is the ratio augmented ÷ clean, 1 where it changes nothing.
+    """
+    if not (0 <= augmented <= 1 and 0 <= clean <= 1):
+        raise ValueError(f"accuracies lie between 0 and 1, not at {augmented} and {clean}")
+    if form == "difference":
+        return augmented - clean
+    if form == "as-released":
+        if clean == 0:
+            raise ValueError("the ratio to an accuracy of 0 is undefined")
+        return augmented / clean
+    raise ValueError(f"no form {form!r}; there are difference and as-released")
+
+
+def train_validation_gap(training: float, validation: float) -> float:
+    """Training accuracy − validation accuracy; −1 to 1, large where a network overfits.
+
+    The textbook's form takes both from the same weights after training, on views of the kind it was trained on and on
+    clean validation images. The released code takes the running training accuracy of the best epoch and the best
+    validation accuracy: see `gap_as_released`.
+    """
+    return training - validation
+
+
+def gap_as_released(running_training: Sequence[float], validation: Sequence[float | None]) -> float:
+    """The gap at the epoch that does best on the validation set, of the training log.
+
+    Args:
+        running_training: accuracy on the augmented batches as they were trained on, one for each epoch.
+        validation: accuracy on validation images after each epoch; None where nobody looked.
+    """
+    looked = [(value, epoch) for epoch, value in enumerate(validation) if value is not None]
+    if not looked or len(running_training) != len(validation):
+        raise ValueError("a log needs one training accuracy an epoch, and at least one look at the validation set")
+    best, epoch = max(looked, key=lambda pair: (pair[0], -pair[1]))
+    return running_training[epoch] - best
+
+
+# -- two networks: fidelity ------------------------------------------------------------------------------------------
+
+
+def agreement(teacher: Tensor, student: Tensor) -> float:
+    """Share of images on which both have the same top class (top-1 fidelity, Stanton et al. 2021); 0 to 1."""
+    teacher, student = _logits(teacher, student)
+    return float((teacher.argmax(dim=1) == student.argmax(dim=1)).double().mean())
+
+
+def agreement_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
+    """The same, averaged over batches with equal weight, so that images of a short last batch count for more."""
+    return _mean_over_batches(agreement, teacher, student, batch_size)
+
+
+def agreement_on_errors(teacher: Tensor, student: Tensor, labels: Tensor) -> float:
+    """Agreement on the images that both get wrong: here it owes nothing to both being right. 0 to 1.
+
+    NaN where there is no such image.
+    """
+    teacher, student = _logits(teacher, student)
+    labels = _labels(teacher, labels)
+    theirs, ours = teacher.argmax(dim=1), student.argmax(dim=1)
+    wrong = (theirs != labels) & (ours != labels)
+    return float((theirs == ours)[wrong].double().mean())
+
+
+def error_consistency(teacher: Tensor, student: Tensor, labels: Tensor) -> float:
+    """Cohen's κ of being right: agreement on which images are hard, beyond what the two accuracies force.
+
+    (observed − expected) / (1 − expected), Geirhos et al. 2020, eq. 1. 1: the same images; 0: independent; below 0: fewer
+    than chance. NaN where both are always right or always wrong and κ is undefined.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    teacher, student = _logits(teacher, student)
+    labels = _labels(teacher, labels)
+    right = [(logits.argmax(dim=1) == labels).numpy() for logits in (teacher, student)]
+    if right[0].all() == right[0].any() and right[1].all() == right[1].any() and right[0][0] == right[1][0]:
+        return float("nan")
+    return float(cohen_kappa_score(*right))
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> float:
+    """KL(teacher ‖ student) of the predicted distributions, the mean over images, in nats; 0 where they are equal."""
+    teacher, student = _logits(teacher, student)
+    student, teacher = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    # Both sides as logarithms: a probability that underflows to 0 would otherwise make 0·log 0 or log 0.
+    return max(0.0, float(F.kl_div(student, teacher, reduction="batchmean", log_target=True)))
+
+
+def divergence_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
+    """Ten times the divergence at temperature 1, averaged over batches with equal weight."""
+    return 10.0 * _mean_over_batches(divergence, teacher, student, batch_size)
+
+
+def mutual_information(
+    teacher: Tensor, student: Tensor, form: Literal["plain", "adjusted", "as-released", "as-released-score"] = "plain"
+) -> float:
+    """Mutual information of the predicted labels.
+
+    Args:
+        form: ``plain`` is that of the joint table of labels over the whole set, in nats, 0 to log K;
+            ``adjusted`` is corrected for chance and scaled, 1 for equal partitions, 0 in expectation for independent
+            ones (Vinh et al. 2010; arithmetic mean);
+            ``as-released`` is scikit-learn's ``mutual_info_classif``, a nearest-neighbour estimator for *continuous*
+            features, of the student's label numbers about the teacher's labels, for each batch of 128 and averaged;
+            ``as-released-score`` is the plain form for each batch of 128 and averaged, which a finite batch inflates.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
+
+    teacher, student = _logits(teacher, student)
+    theirs, ours = (logits.argmax(dim=1).numpy() for logits in (teacher, student))
+    if form == "plain":
+        return max(0.0, float(mutual_info_score(theirs, ours)))
+    if form == "adjusted":
+        return float(adjusted_mutual_info_score(theirs, ours))
+    if form == "as-released-score":
+        return _mean_over_batches(mutual_information, teacher, student, BATCH)
+    if form == "as-released":
+        return _mean_over_batches(_mutual_info_classif, teacher, student, BATCH)
+    raise ValueError(f"no form {form!r}; there are plain, adjusted, as-released and as-released-score")
+
+
+def _mutual_info_classif(teacher: Tensor, student: Tensor) -> float:
+    """As the released code calls it, but with a fixed seed for the noise that the estimator adds."""
+    from sklearn.feature_selection import mutual_info_classif
+
+    theirs, ours = (logits.argmax(dim=1).numpy() for logits in (teacher, student))
+    return float(mutual_info_classif(ours[:, None], theirs, random_state=0)[0])
+
+
+def _mean_over_batches(
+    measure: Callable[[Tensor, Tensor], float], teacher: Tensor, student: Tensor, batch_size: int
+) -> float:
+    teacher, student = _logits(teacher, student)
+    pairs = zip(teacher.split(batch_size), student.split(batch_size), strict=True)
+    return float(np.mean([measure(*pair) for pair in pairs]))

@@ -1,0 +1,267 @@
+"""A name becomes a network in two parts: `features`, whose output is a spatial map, and a head that pools and classifies.
+
+==========================  =====================================================================================
+name                        network
+==========================  =====================================================================================
+``resnet8-w<W>``            for CPUs: stem with stride 2, three stages of one basic block with W, 2W and 4W channels,
+                            last map 8×8 on a 32×32 input. W = 16: 12 MFLOP forward; W = 32: 47 MFLOP
+``resnet20``, ``resnet56``  the CIFAR ResNets of He et al. 2016, section 4.2 (projection shortcuts)
+``resnet18``, ``resnet50``  torchvision's, ImageNet stem (stride 4 before the first stage)
+``resnet18-cifar``, ``resnet50-cifar``  the same with a 3×3 stem of stride 1 and no pooling, for 32×32 images
+``vit-tiny``                a small vision transformer on patches of a eighth of the side, mean-pooled (no class token)
+==========================  =====================================================================================
+
+With global average pooling and one linear layer, the class activation map needs no hook: it is the classifier applied
+at each place of the map (`kdnb.attention`).
+"""
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdnb.errors import DataError, ProfileError
+from kdnb.spec import ModelSpec
+
+NAMES = (
+    "resnet8-w8", "resnet8-w16", "resnet8-w32", "resnet8-w64", "resnet20", "resnet56",
+    "resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar", "vit-tiny",
+)  # fmt: skip
+"""The registry; ``resnet8-w<W>`` takes any width."""
+
+
+class Network(nn.Module):
+    """`features` to a map of shape (N, D, h, w), its mean over places, one linear `classifier`."""
+
+    features: nn.Module
+    classifier: nn.Linear
+
+    def head(self, maps: Tensor) -> Tensor:
+        """Logits (N, K) of feature maps (N, D, h, w)."""
+        return self.classifier(maps.mean(dim=(2, 3)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of normalised images (N, 3, S, S)."""
+        return self.head(self.features(images))
+
+
+def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
+    """The network, its weights drawn by `seed` without touching the global random state.
+
+    Raises:
+        ProfileError: no such network, or no ImageNet weights for it.
+        DataError: the ImageNet weights could not be fetched.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if match := re.fullmatch(r"resnet8-w([1-9]\d*)", spec.name):
+            network: Network = _resnet8(int(match[1]), classes)
+        elif spec.name in ("resnet20", "resnet56"):
+            network = _cifar_resnet((int(spec.name.removeprefix("resnet")) - 2) // 6, classes)
+        elif spec.name in ("resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar"):
+            return _torchvision_resnet(spec, classes)
+        elif spec.name == "vit-tiny":
+            network = VisionTransformer(side, classes)
+        else:
+            raise ProfileError(f"no model {spec.name!r}; there are {', '.join(NAMES)}")
+        if spec.pretrained:
+            raise ProfileError(f"there are no ImageNet weights for {spec.name!r}; only for torchvision's ResNets")
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and not isinstance(network, VisionTransformer):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def flops(network: Network, side: int) -> int:
+    """Floating-point operations of one forward pass of one image (a multiplication and an addition count as two)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, side, side, device=device))
+    network.train(training)
+    return int(counter.get_total_flops())
+
+
+# -- residual networks -----------------------------------------------------------------------------------------------
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class Projection(nn.Module):
+    """A strided 1×1 convolution, as every stride-th place and then a convolution of stride 1.
+
+    The same function, but it keeps clear of a kernel of oneDNN that writes out of bounds for strided 1×1 convolutions
+    of fewer than 16 channels in the channels-last layout (oneDNN issue 6035, seen as heap corruption in training).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.project = _convolution(inputs, outputs, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(x[:, :, :: self.stride, :: self.stride])
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut, projected where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, 3, stride)
+        self.second = _convolution(outputs, outputs, 3, 1)
+        same = inputs == outputs and stride == 1
+        self.shortcut: nn.Module = nn.Identity() if same else Projection(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
+
+
+class ResNet(Network):
+    """A 3×3 stem and stages of basic blocks, each stage given as (channels, blocks, stride)."""
+
+    def __init__(self, stem: int, stem_stride: int, stages: list[tuple[int, int, int]], classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_convolution(3, stem, 3, stem_stride), nn.ReLU()]
+        inputs = stem
+        for channels, blocks, stride in stages:
+            for block in range(blocks):
+                layers.append(BasicBlock(inputs, channels, stride if block == 0 else 1))
+                inputs = channels
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(inputs, classes)
+
+
+def _resnet8(width: int, classes: int) -> ResNet:
+    # Work is cheap where maps are small: half of the operations are in the last stage, and most of the weights.
+    return ResNet(width, 2, [(width, 1, 1), (2 * width, 1, 2), (4 * width, 1, 1)], classes)
+
+
+def _cifar_resnet(blocks: int, classes: int) -> ResNet:
+    return ResNet(16, 1, [(16, blocks, 1), (32, blocks, 2), (64, blocks, 2)], classes)
+
+
+class TorchvisionResNet(Network):
+    """torchvision's network, taken apart before its pooling; state keys are `features.*` and `classifier.*`."""
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        children = dict(network.named_children())
+        width = children.pop("fc").in_features
+        children.pop("avgpool")
+        self.features = nn.Sequential()
+        for name, child in children.items():
+            self.features.add_module(name, child)
+        self.classifier = nn.Linear(width, classes)
+
+
+def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
+    import torchvision
+
+    name, _, stem = spec.name.partition("-")
+    try:
+        # the released code starts from torchvision's first set of weights
+        network = getattr(torchvision.models, name)(weights="IMAGENET1K_V1" if spec.pretrained else None)
+    except OSError as error:
+        raise DataError(
+            f"torchvision's ImageNet weights of {name} could not be downloaded ({error}); download them once where there "
+            "is a network, into $TORCH_HOME/hub/checkpoints"
+        ) from None
+    if stem == "cifar":
+        network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, 1, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+        network.maxpool = nn.Identity()
+    return TorchvisionResNet(network, classes)
+
+
+# -- a vision transformer --------------------------------------------------------------------------------------------
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        n, t, _ = tokens.shape
+        return self.queries_keys_values(tokens).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """(N, heads, T, T): how much each token takes from each; rows sum to one."""
+        q, k, _ = self._split(tokens)
+        return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        q, k, v = self._split(tokens)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and a two-layer perceptron, each on normalised tokens, each added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attention(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class Encoder(nn.Module):
+    """Images to a map of normalised tokens, (N, width, 8, 8)."""
+
+    def __init__(self, side: int, width: int, depth: int, heads: int, grid: int = 8) -> None:
+        super().__init__()
+        if side % grid:
+            raise ProfileError(
+                f"vit-tiny cuts an image into {grid}×{grid} patches; a side of {side} pixels does not divide"
+            )
+        self.grid = grid
+        self.patches = nn.Conv2d(3, width, side // grid, side // grid)
+        self.position = nn.Parameter(torch.empty(1, grid * grid, width))
+        nn.init.trunc_normal_(self.position, std=0.02)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        return self.patches(images).flatten(2).transpose(1, 2) + self.position
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.tokens(images)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens).transpose(1, 2).unflatten(2, (self.grid, self.grid))
+
+
+class VisionTransformer(Network):
+    """Width 96, 6 blocks, 3 heads."""
+
+    features: Encoder
+
+    def __init__(self, side: int, classes: int, width: int = 96, depth: int = 6, heads: int = 3) -> None:
+        super().__init__()
+        self.features = Encoder(side, width, depth, heads)
+        self.classifier = nn.Linear(width, classes)
+
+    def attentions(self, images: Tensor) -> Tensor:
+        """The attention weights of every block, shape (N, blocks, heads, 64, 64); rows sum to one."""
+        tokens = self.features.tokens(images)
+        weights = []
+        for block in self.features.blocks:
+            assert isinstance(block, Block)
+            weights.append(block.attention.weights(block.norm1(tokens)))
+            tokens = block(tokens)
+        return torch.stack(weights, dim=1)

@@ -1,0 +1,248 @@
+"""The store: a spec's id is the name of a folder of safetensors and JSON, written whole and checked when read.
+
+::
+
+    <store>/runs/<id>/spec.json            the recipe
+                      weights.safetensors  the network
+                      predictions.safetensors, attention.safetensors   see `kdnb.record`
+                      log.json, environment.json
+                      manifest.json        SHA-256 of each of the files above, written last
+    <store>/checkpoints/                   unfinished trainings
+    <store>/locks/                         who trains what
+    <store>/set-aside/                     damaged entries, with the reason; nothing is deleted
+    <store>/datasets/<hash>.json           names of the training images of each data set that was used
+
+An entry is assembled in a folder of its own and renamed into place: it is there whole or not at all. What cannot be
+trusted is reported, set aside and trained again. No pickle is ever loaded.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import safetensors.torch
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+from torch import Tensor
+
+from kdnb.checkpoint import Checkpoints
+from kdnb.datasets import Dataset
+from kdnb.errors import StoreError
+from kdnb.record import Record
+from kdnb.spec import RunSpec
+from kdnb.train import Trained
+
+_MANIFEST = "manifest.json"
+_FILES = (
+    "spec.json", "weights.safetensors", "predictions.safetensors", "attention.safetensors", "log.json", "environment.json",
+)  # fmt: skip
+
+
+def default_root() -> Path:
+    """``KDNB_STORE``, else a folder in the user's data."""
+    chosen = os.environ.get("KDNB_STORE")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("kdnb", appauthor=False)) / "store"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run in the store. Each file is checked against the manifest when it is first read.
+
+    Raises:
+        StoreError: by any of the properties, when the file is missing or is not the one that was written.
+    """
+
+    folder: Path
+
+    @cached_property
+    def _manifest(self) -> dict[str, str]:
+        try:
+            manifest: dict[str, str] = json.loads((self.folder / _MANIFEST).read_bytes())["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.folder} has no readable manifest ({error})") from None
+        missing = [name for name in _FILES if name not in manifest]
+        if missing:
+            raise StoreError(f"the manifest of {self.folder} does not name {missing[0]}")
+        return manifest
+
+    def _read(self, name: str) -> bytes:
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise StoreError(f"{self.folder / name} cannot be read ({error.strerror})") from None
+        if hashlib.sha256(content).hexdigest() != self._manifest[name]:
+            raise StoreError(f"{self.folder / name} is not the file that was written: its hash differs")
+        return content
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = safetensors.torch.load(self._read(name))
+        return tensors
+
+    def verify(self) -> None:
+        """Reads every file.
+
+        Raises:
+            StoreError: one is missing or damaged, or the spec is not the one that the folder is named after.
+        """
+        for name in _FILES:
+            if name != "spec.json":
+                self._read(name)
+        if self.spec.id != self.folder.name:
+            raise StoreError(f"{self.folder} holds the run {self.spec.id}")
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        try:
+            return RunSpec.model_validate_json(self._read("spec.json"))
+        except ValidationError as error:
+            raise StoreError(f"{self.folder / 'spec.json'} is not a spec of this version: {error}") from None
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        return self._tensors("weights.safetensors")
+
+    @cached_property
+    def predictions(self) -> dict[str, Tensor]:
+        return self._tensors("predictions.safetensors")
+
+    @cached_property
+    def attention(self) -> dict[str, Tensor]:
+        return self._tensors("attention.safetensors")
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        log: list[dict[str, Any]] = json.loads(self._read("log.json"))
+        return log
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        environment: dict[str, Any] = json.loads(self._read("environment.json"))
+        return environment
+
+
+class Store:
+    """All runs below one folder."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root).expanduser() if root is not None else default_root()
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.root / "checkpoints")
+
+    def _folder(self, run: str) -> Path:
+        return self.root / "runs" / run
+
+    def entry(self, run: str) -> Entry:
+        """The run's entry.
+
+        Raises:
+            StoreError: there is none.
+        """
+        if not self._folder(run).is_dir():
+            raise StoreError(f"the store {self.root} does not hold the run {run}; train it with kdnb run")
+        return Entry(self._folder(run))
+
+    def holds(self, run: str) -> bool:
+        """Whether the store has the run whole, every file's hash checked. What it has damaged is set aside."""
+        if not self._folder(run).is_dir():
+            return False
+        try:
+            Entry(self._folder(run)).verify()
+        except StoreError as error:
+            self._set_aside(run, str(error))
+            return False
+        return True
+
+    def _set_aside(self, run: str, reason: str) -> None:
+        aside = self.root / "set-aside"
+        aside.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{run}-", dir=aside))
+        try:
+            os.replace(self._folder(run), place / run)
+        except FileNotFoundError:  # another process was faster
+            place.rmdir()
+            return
+        (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
+        warnings.warn(f"{reason}: moved to {place}, to be trained again", stacklevel=4)
+
+    def write(self, spec: RunSpec, trained: Trained, record: Record, environment: dict[str, Any]) -> Entry:
+        """Adds a finished run, whole or not at all, and clears its checkpoint.
+
+        Raises:
+            StoreError: it cannot be written; the checkpoint is kept.
+        """
+        weights = {name: t.detach().cpu().contiguous() for name, t in trained.network.state_dict().items()}
+        contents = {
+            "spec.json": spec.model_dump_json(indent=1).encode(),
+            "weights.safetensors": safetensors.torch.save(weights),
+            "predictions.safetensors": safetensors.torch.save(_plain(record.predictions)),
+            "attention.safetensors": safetensors.torch.save(_plain(record.attention)),
+            "log.json": json.dumps(trained.log, indent=1).encode(),
+            "environment.json": json.dumps(environment, indent=1).encode(),
+        }
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        contents[_MANIFEST] = json.dumps({"files": hashes}, indent=1).encode()
+        unfinished: Path | None = None
+        try:
+            self._folder(spec.id).parent.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{spec.id}-", dir=self._folder(spec.id).parent))
+            for name, content in contents.items():
+                with (unfinished / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            unfinished.chmod(0o755)
+            os.rename(unfinished, self._folder(spec.id))
+        except OSError as error:
+            if unfinished is not None:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise StoreError(f"cannot write the run {spec.id} into {self.root}: {error}") from None
+        self.checkpoints.clear(spec.id)
+        return Entry(self._folder(spec.id))
+
+    def note_dataset(self, dataset: Dataset) -> None:
+        """Keeps the names of the training images, so that a drawn subset can be made again without its seed."""
+        path = self.root / "datasets" / f"{dataset.hash}.json"
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {"name": dataset.name, "classes": dataset.classes, "train": dataset.train.names}
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(about, file, indent=0)
+        os.replace(temporary, path)
+
+    @contextmanager
+    def claim(self, runs: Sequence[str]) -> Iterator[None]:
+        """Holds the runs' locks: of two processes that want the same run, one trains and the other waits.
+
+        Locks are taken in the order of their names, so that two groups that overlap cannot wait for each other. A process
+        that is killed loses its locks with its life.
+        """
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            for run in sorted(runs):
+                lock = FileLock(folder / f"{run}.lock")
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    warnings.warn(f"another process trains the run {run}; waiting for it", stacklevel=3)
+                    lock.acquire()
+                held.callback(lock.release)
+            yield
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
