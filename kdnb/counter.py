@@ -51,7 +51,7 @@ class Stream:
         counter[..., 2] = epoch
         counter[..., 3] = int(purpose)
         words = philox4x32(counter, (self.seed & 0xFFFFFFFF, self.member & 0xFFFFFFFF))
-        return words.reshape(len(index), 4 * blocks)[:, :count] * 2.0**-32
+        return words.reshape(len(index), 4 * blocks)[:, :count].astype(np.float64) * 2.0**-32
 
     def permutation(self, size: int, epoch: int) -> NDArray[np.int64]:
         """The order of ``size`` images in an epoch."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from kdnb import datasets, environment, models, record
-from kdnb.errors import DivergedError, IncompleteError
+from kdnb.errors import DataError, DivergedError, IncompleteError
 from kdnb.progress import Progress
 from kdnb.spec import RunSpec
 from kdnb.store import Store
@@ -94,7 +94,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
         if missing:
             dataset = _dataset(task.dataset, task.data_root)
             if dataset.hash != missing[0].dataset.hash:
-                raise datasets.DataError(
+                raise DataError(
                     f"{dataset.name} has the content hash {dataset.hash}, the study was planned for "
                     f"{missing[0].dataset.hash}; the files changed since, plan again"
                 )
@@ -124,7 +124,7 @@ def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torc
     model = entry.spec.model.model_copy(update={"pretrained": False})
     network = models.build(model, len(dataset.classes), dataset.side, seed=0)
     network.load_state_dict(entry.weights)
-    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def tasks(

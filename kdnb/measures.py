@@ -8,6 +8,7 @@ nothing underflows; classes are pooled (micro averages) wherever an average over
 Raises, in all functions: ValueError where shapes do not fit, where there is no image, or where a logit is not finite.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -231,7 +232,10 @@ def _mutual_info_classif(teacher: Tensor, student: Tensor) -> float:
     from sklearn.feature_selection import mutual_info_classif
 
     theirs, ours = (logits.argmax(dim=1).numpy() for logits in (teacher, student))
-    return float(mutual_info_classif(ours[:, None], theirs, random_state=0)[0])
+    with warnings.catch_warnings():
+        # that there are so many classes for 128 images is what is odd about this form
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        return float(mutual_info_classif(ours[:, None], theirs, random_state=0)[0])
 
 
 def _mean_over_batches(

@@ -155,12 +155,13 @@ class TorchvisionResNet(Network):
     def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__()
         children = dict(network.named_children())
-        width = children.pop("fc").in_features
+        head = children.pop("fc")
+        assert isinstance(head, nn.Linear)
         children.pop("avgpool")
         self.features = nn.Sequential()
         for name, child in children.items():
             self.features.add_module(name, child)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(head.in_features, classes)
 
 
 def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:

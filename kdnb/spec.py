@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Raised whenever the code changes what a spec trains to, so that old results are never taken for new ones."""
 
 

@@ -107,7 +107,7 @@ def initial(spec: RunSpec, classes: int, side: int, device: torch.device) -> mod
     """The untrained network of a run: its weights follow from seed and member alone, so that all students of a seed, and
     a teacher's weak and strong version, start from the same."""
     network = models.build(spec.model, classes, side, spec.seed * _INIT_SEED + spec.member)
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def group_key(spec: RunSpec) -> tuple[Any, ...]:

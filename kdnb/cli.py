@@ -1,0 +1,271 @@
+"""The command line: `kdnb plan`, `run`, `status`, `table`, `doctor`. It parses, calls and prints; it decides nothing.
+
+An error that a user can mend is one line on standard error and exit code 2; ``--traceback`` shows the rest.
+"""
+
+import functools
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from kdnb import __version__
+from kdnb.errors import KdnbError
+
+# torch and what is built on it take seconds to import: each command imports what it needs, so that --help and a mistyped
+# option answer at once.
+
+
+@dataclass(frozen=True)
+class Where:
+    """What every command needs: which study, and where things lie."""
+
+    profile: str
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...] | None
+    data_root: str | None
+    store: str | None
+
+    def study(self) -> Any:
+        """The study, and the data set it is on."""
+        from kdnb import study
+
+        profile = study.load_profile(self.profile, self.overrides)
+        dataset = profile.dataset.load(self.data_root)
+        return study.build(profile, dataset.hash, self.seeds), dataset
+
+    def open_store(self) -> Any:
+        from kdnb.store import Store
+
+        return Store(self.store)
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    seeds: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise click.BadParameter(f"{value!r} is not a list of seeds; write 0,1,2 or 0-4")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which study."""
+
+    @functools.wraps(command)
+    def wrapped(
+        profile: str,
+        overrides: tuple[str, ...],
+        epochs: int | None,
+        seeds: Any,
+        data_root: str,
+        store: str,
+        **rest: Any,
+    ) -> Any:
+        if epochs is not None:
+            overrides += (f"teacher.train.epochs={epochs}", f"student.train.epochs={epochs}")
+        return command(Where(profile, overrides, seeds, data_root, store), **rest)
+
+    for option in (
+        click.option("--store", help="Folder of the results (default: $KDNB_STORE, else in the user's data folder)."),
+        click.option("--data-root", help="Folder of the data sets (default: $KDNB_DATA, else in the user's cache)."),
+        click.option("--epochs", type=click.IntRange(min=1), help="Shorthand: this many epochs for every network."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting, e.g. distill.alpha=0.5."
+        ),
+        click.option("--seeds", callback=_seeds, help="Which seeds: 0,1,2 or 0-4 (default: the profile's)."),
+        click.option("--profile", default="smoke", show_default=True, help="A profile's name, or your own YAML file."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--traceback", is_flag=True, help="Show where an error came from (anywhere on the line).")
+@click.version_option(__version__, prog_name="kdnb")
+def cli(traceback: bool) -> None:  # read by main
+    """Rerun the study of attention and fidelity in knowledge distillation, at any scale."""
+
+
+@cli.command()
+@_study_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--probe/--no-probe", default=True, help="Time two batches of each kind of network.")
+def plan(where: Where, device: str, probe: bool) -> None:
+    """Say what a run would train, what the store holds, and how long it would take here."""
+    from kdnb import environment, estimate, execute
+
+    study, dataset = where.study()
+    store = where.open_store()
+    waiting, held = execute.tasks(study, store)
+    click.echo(
+        f"{study.profile.name}: {len(study.runs)} runs, {len(held)} in {store.root}, "
+        f"{len(study.runs) - len(held)} to train, on {dataset.name} ({len(dataset.train)} + {len(dataset.validation)} "
+        f"images, hash {dataset.hash})"
+    )
+    chosen = environment.choose_device(device)
+    specs = {run.spec.id: run.spec for run in study.runs}
+    estimator = estimate.Estimator(dataset, chosen) if probe else None
+    total = 0.0
+    for task in waiting:
+        line = f"  seed {task.specs[0].seed}  " + ", ".join(study.by_id[spec.id].name for spec in task.specs)
+        if estimator is not None:
+            seconds = estimator.group(task.specs, specs)
+            total += seconds
+            line += f": {_duration(seconds)}"
+        click.echo(line)
+    if estimator is not None and waiting:
+        click.echo(f"about {_duration(total)} on this machine ({chosen.type}), one group after the other")
+
+
+@cli.command()
+@_study_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Groups trained at once.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker (default: the cores, shared out).")
+def run(where: Where, device: str, workers: int, threads: int | None) -> None:
+    """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
+    import os
+
+    from kdnb import environment, estimate, execute
+
+    environment.choose_device(device)
+    study, dataset = where.study()
+    store = where.open_store()
+    pool: AbstractContextManager[Executor | None] = nullcontext()
+    if workers > 1:
+        import multiprocessing
+
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    with pool as executor:
+        report = execute.execute(
+            study,
+            store,
+            executor=executor,
+            data_root=where.data_root,
+            device=device,
+            threads=threads,
+            weigh=lambda spec: estimate.work(spec, dataset),
+        )
+    click.echo(
+        f"{study.profile.name}: {report.trained} runs trained in {_duration(report.seconds)}, "
+        f"{report.cached} were in {store.root}"
+    )
+    report.require_complete()
+
+
+@cli.command()
+@_study_options
+def status(where: Where) -> None:
+    """Say which runs the store holds, and how far the unfinished ones are."""
+    study, _ = where.study()
+    store = where.open_store()
+    for seed in dict.fromkeys(run.seed for run in study.runs):
+        runs = [run for run in study.runs if run.seed == seed]
+        missing = [run for run in runs if not store.holds(run.spec.id)]
+        click.echo(f"{study.profile.name}, seed {seed}: {len(runs) - len(missing)} of {len(runs)} runs in {store.root}")
+        for each in missing:
+            saved = store.checkpoints.load(each.spec.id)
+            done = saved[1]["epoch"] if saved else 0
+            click.echo(f"  {each.name}: " + (f"epoch {done} of {each.spec.train.epochs}" if done else "not begun"))
+
+
+@cli.command()
+@_study_options
+@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole tidy table to a file.")
+@click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims C1 to C5.")
+def table(where: Where, csv: Path | None, claims: bool) -> None:
+    """Print the measures of every run, or write all of them as CSV."""
+    from kdnb import evidence
+    from kdnb import table as tables
+
+    study, dataset = where.study()
+    rows = tables.table(study, where.open_store())
+    if csv is not None:
+        try:
+            rows.to_csv(csv, index=False, lineterminator="\n")
+        except OSError as error:
+            raise KdnbError(f"cannot write {csv}: {error.strerror}") from None
+        click.echo(f"{len(rows)} measurements written to {csv}")
+    else:
+        seeds = rows["seed"].nunique()
+        click.echo(
+            f"{study.profile.name} on {dataset.name}, {seeds} {'seed' if seeds == 1 else 'seeds (means)'}; clean "
+            "validation images; students against the mean of their teachers; attention of the predicted class"
+        )
+        overview = tables.overview(rows).rename_axis(None)
+        click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
+    if claims:
+        click.echo("\n" + evidence.describe(evidence.effects(rows), study.profile.name))
+
+
+@cli.command()
+@click.option("--data-root", help="Folder of the data sets (default: $KDNB_DATA, else in the user's cache).")
+@click.option("--store", help="Folder of the results.")
+def doctor(data_root: str | None, store: str | None) -> None:
+    """Say what is found where, and what is missing with the command that gets it."""
+    from kdnb import datasets, environment
+    from kdnb.store import Store
+    from kdnb.study import profile_names
+
+    device = environment.choose_device()
+    for name, value in environment.describe(device).items():
+        click.echo(f"{name:<22}{'-' if value is None else value}")
+    click.echo(f"{'profiles':<22}{', '.join(profile_names())}")
+    click.echo(f"{'data root':<22}{datasets.data_root(data_root)}")
+    for found in datasets.survey(data_root):
+        click.echo(f"  {'found  ' if found.present else 'missing'} {found.name:<14}{found.note}")
+    opened = Store(store)
+    held = len(list((opened.root / "runs").glob("[!.]*"))) if (opened.root / "runs").is_dir() else 0
+    aside = len(list((opened.root / "set-aside").glob("*"))) if (opened.root / "set-aside").is_dir() else 0
+    click.echo(f"{'store':<22}{opened.root}: {held} runs, {aside} set aside")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    click.echo(f"kdnb: {message}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `kdnb`."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    traceback = "--traceback" in arguments  # wherever it stands
+    warnings.showwarning = _warn
+    try:
+        cli.main(args=[a for a in arguments if a != "--traceback"], prog_name="kdnb", standalone_mode=False)
+    except KdnbError as error:
+        if traceback:
+            raise
+        click.echo(f"kdnb: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"kdnb: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("kdnb: interrupted; the next call goes on from the last whole epoch", err=True)
+        sys.exit(130)
