@@ -209,7 +209,8 @@ def mutual_information(
             ``adjusted`` is corrected for chance and scaled, 1 for equal partitions, 0 in expectation for independent
             ones (Vinh et al. 2010; arithmetic mean);
             ``as-released`` is scikit-learn's ``mutual_info_classif``, a nearest-neighbour estimator for *continuous*
-            features, of the student's label numbers about the teacher's labels, for each batch of 128 and averaged;
+            features, of the student's label numbers about the teacher's labels, for each batch of 128 and averaged
+            (a batch in which the teacher gives every image another label has no value and is left out);
             ``as-released-score`` is the plain form for each batch of 128 and averaged, which a finite batch inflates.
     """
     from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
@@ -232,6 +233,8 @@ def _mutual_info_classif(teacher: Tensor, student: Tensor) -> float:
     from sklearn.feature_selection import mutual_info_classif
 
     theirs, ours = (logits.argmax(dim=1).numpy() for logits in (teacher, student))
+    if np.unique(theirs).size == len(theirs):
+        return float("nan")  # no two images of one label: there is no neighbour to take a distance to
     with warnings.catch_warnings():
         # that there are so many classes for 128 images is what is odd about this form
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
@@ -243,4 +246,6 @@ def _mean_over_batches(
 ) -> float:
     teacher, student = _logits(teacher, student)
     pairs = zip(teacher.split(batch_size), student.split(batch_size), strict=True)
-    return float(np.mean([measure(*pair) for pair in pairs]))
+    values = np.array([measure(*pair) for pair in pairs])
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -14,7 +14,7 @@ attention
 Views of an image are the same for all networks of a seed, and never among those that any was trained on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,7 @@ from kdnb.counter import Purpose, Stream
 from kdnb.datasets import Dataset, Split
 from kdnb.models import Network, VisionTransformer
 from kdnb.spec import RunSpec
-from kdnb.train import CHUNK, Normaliser, sample, teaching_copy
+from kdnb.train import CHUNK, FORWARD, Normaliser, logits, sample, teaching_copy
 
 VIEWS = ("clean", "weak", "strong")
 METHODS = ("cam-sum", "cam-predicted", "cam-true", "grad-cam")
@@ -63,14 +63,14 @@ def record(
     for view in VIEWS:
         for part, split in parts.items():
             numbers = trained_on if part == "train" else torch.arange(len(split))
-            shown = list(_views(split, numbers, view, seed, part, device))
+            shown = _views(split, numbers, view, seed, part, device)
             for spec in specs:
-                answers = [_logits(networks[spec.id], prepare(images)) for images in shown]
-                results[spec.id].predictions[f"{part}/{view}"] = torch.cat(answers)
+                answers = logits(networks[spec.id], shown, prepare, spec)
+                results[spec.id].predictions[f"{part}/{view}"] = answers.cpu()
                 if part == "validation":
                     results[spec.id].predictions.update(_taught(spec, shown, view, teachers, prepare))
         split = dataset.validation.select(mapped.numpy())
-        shown = list(_views(split, mapped, view, seed, "validation", device))
+        shown = _views(split, mapped, view, seed, "validation", device)
         for spec in specs:
             results[spec.id].attention.update(_maps(networks[spec.id], shown, split.labels, view, prepare))
     for result in results.values():
@@ -82,39 +82,34 @@ def record(
     return results
 
 
-def _views(split: Split, numbers: Tensor, view: str, seed: int, part: str, device: torch.device) -> Iterator[Tensor]:
-    """uint8 views in chunks. Epoch 0 of the purpose VIEW is the validation split's, epoch 1 the training split's."""
-    recipe = augment.recipe(view)
-    for images, index in zip(split.images.split(CHUNK), numbers.split(CHUNK), strict=True):
-        yield augment.views(
-            images.to(device), index.numpy(), recipe, Stream(seed), int(part == "train"), purpose=Purpose.VIEW
-        )
-
-
-@torch.inference_mode()
-def _logits(network: Network, images: Tensor) -> Tensor:
-    return network.eval()(images).float().cpu()
+def _views(split: Split, numbers: Tensor, view: str, seed: int, part: str, device: torch.device) -> Tensor:
+    """uint8 views of a whole split. Epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'."""
+    recipe, epoch = augment.recipe(view), int(part == "train")
+    return torch.cat(
+        [
+            augment.views(images.to(device), index.numpy(), recipe, Stream(seed), epoch, purpose=Purpose.VIEW)
+            for images, index in zip(split.images.split(CHUNK), numbers.split(CHUNK), strict=True)
+        ]
+    )
 
 
 @torch.inference_mode()
 def _taught(
-    spec: RunSpec, shown: Sequence[Tensor], view: str, teachers: Mapping[str, Network], prepare: Normaliser
+    spec: RunSpec, shown: Tensor, view: str, teachers: Mapping[str, Network], prepare: Normaliser
 ) -> dict[str, Tensor]:
     if spec.distill is None or spec.distill.batch_norm == "eval":
         return {}
     answers = {}
     for place, teacher in enumerate(spec.teachers):
         network = teaching_copy(teachers[teacher], spec.distill.batch_norm)
-        batches = torch.cat(list(shown)).split(TEACHING_BATCH)
+        batches = shown.split(TEACHING_BATCH)
         answers[f"teachers/{place}/{view}"] = torch.cat([network(prepare(batch)).float().cpu() for batch in batches])
     return answers
 
 
-def _maps(
-    network: Network, shown: Sequence[Tensor], labels: Tensor, view: str, prepare: Normaliser
-) -> dict[str, Tensor]:
+def _maps(network: Network, shown: Tensor, labels: Tensor, view: str, prepare: Normaliser) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {}
-    for images, true in zip(shown, labels.split(CHUNK), strict=True):
+    for images, true in zip(shown.split(FORWARD), labels.split(FORWARD), strict=True):
         for name, maps in attention_maps(network, prepare(images), true.to(images.device)).items():
             parts.setdefault(f"{name}/{view}", []).append(maps.cpu())
     return {name: torch.cat(maps) for name, maps in parts.items()}

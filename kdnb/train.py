@@ -28,6 +28,9 @@ from kdnb.spec import RunSpec
 CHUNK = 1024
 """Images augmented at once: enough that a kernel call costs little an image, few enough to stay small."""
 
+FORWARD = 256
+"""Images in a forward pass without a step: more only leave the processor's caches."""
+
 _INIT_SEED = 1_000_003
 """Spreads (seed, member) over the seeds of weights."""
 
@@ -314,13 +317,11 @@ def _finish_epoch(
         checkpoints.save(spec.id, member.state(), {"epoch": member.epoch, "log": member.log})
 
 
-def logits(
-    network: models.Network, images: Tensor, prepare: Callable[[Tensor], Tensor], spec: RunSpec, batch_size: int = 512
-) -> Tensor:
+def logits(network: models.Network, images: Tensor, prepare: Callable[[Tensor], Tensor], spec: RunSpec) -> Tensor:
     """float32 logits (N, K) of uint8 images, the network in eval mode (and left so)."""
     network.eval()
     with torch.inference_mode(), _autocast(spec, images.device):
-        return torch.cat([network(prepare(batch)).float() for batch in images.split(batch_size)])
+        return torch.cat([network(prepare(batch)).float() for batch in images.split(FORWARD)])
 
 
 def _autocast(spec: RunSpec, device: torch.device) -> torch.autocast:
