@@ -1,5 +1,6 @@
 # Two commands: `make reproduce` and `make test`. Both set up .venv first, once.
 PROFILE ?= smoke
+STORE ?= _build/store
 PYTHON ?= python3
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -12,8 +13,8 @@ STAMP := $(VENV)/.installed
 .PHONY: reproduce test bench lock clean
 
 reproduce: $(STAMP)
-	$(BIN)/kdnb run --profile $(PROFILE)
-	$(BIN)/kdnb table --profile $(PROFILE) --claims
+	$(BIN)/kdnb run --profile $(PROFILE) --store $(STORE)
+	$(BIN)/kdnb table --profile $(PROFILE) --store $(STORE) --claims
 
 test: $(STAMP)
 	$(BIN)/ruff check .

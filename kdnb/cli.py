@@ -269,3 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("kdnb: interrupted; the next call goes on from the last whole epoch", err=True)
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

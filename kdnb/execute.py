@@ -46,8 +46,10 @@ class Task:
 class Outcome:
     """What became of a task."""
 
-    trained: tuple[str, ...]
+    done: tuple[str, ...]
     """ids of the runs that are in the store now"""
+    trained: tuple[str, ...]
+    """ids of those that this task trained; the others were there, or another process was faster"""
     failed: Mapping[str, str]
     """id → why not"""
     seconds: float
@@ -58,7 +60,9 @@ class Report:
     """What became of a study."""
 
     trained: int
+    """runs that were trained for this call"""
     cached: int
+    """runs that were in the store, or that another process put there meanwhile"""
     failed: Mapping[str, str]
     """name and seed of a run → why it is missing"""
     seconds: float
@@ -89,6 +93,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     device, store = environment.choose_device(task.device), Store(task.store)
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
+    finished: dict[str, Trained] = {}
     with store.claim(ids):
         missing = [spec for spec in task.specs if not store.holds(spec.id)]
         if missing:
@@ -111,7 +116,8 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
                 about = environment.describe(device)
                 for spec in specs:
                     store.write(spec, finished[spec.id], records[spec.id], about)
-    return Outcome(tuple(run for run in ids if run not in failed), failed, time.perf_counter() - began)
+    done = tuple(run for run in ids if run not in failed)
+    return Outcome(done, tuple(finished), failed, time.perf_counter() - began)
 
 
 def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torch.device) -> models.Network:
@@ -168,7 +174,7 @@ def execute(
     """
     began = time.perf_counter()
     waiting, held = tasks(study, store, data_root=data_root, device=device, threads=threads)
-    done = {run.spec.id for run in held}
+    done, trained = {run.spec.id for run in held}, 0
     failed: dict[str, str] = {}
     total = sum(weigh(spec) for task in waiting for spec in task.specs)
     with Progress(total, bar=bar) as progress:
@@ -188,13 +194,14 @@ def execute(
                 waiting.remove(task)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, outcome = running.pop(future), future.result()
-                done.update(outcome.trained)
+                done.update(outcome.done)
+                trained += len(outcome.trained)
                 failed.update(outcome.failed)
                 if executor is not None:
                     progress.advance(sum(weigh(spec) for spec in task.specs), _label(study, task.specs))
                 progress.line(_tell(study, task, outcome, len(done), len(study.runs)))
     report = {f"{study.by_id[run].name}, seed {study.by_id[run].seed}": reason for run, reason in failed.items()}
-    return Report(len(done) - len(held), len(held), report, time.perf_counter() - began)
+    return Report(trained, len(done) - trained, report, time.perf_counter() - began)
 
 
 def _submit(executor: Executor | None, task: Task, on_epoch: OnEpoch) -> Future[Outcome]:

@@ -1,0 +1,144 @@
+"""What the training loop costs beside the bare network, and augmentation beside a training step.
+
+    make bench          or      python benchmarks/training.py [--profile cpu] [--rounds 7]
+
+Two questions, each answered with things timed in turn within one run, round by round, so that a machine whose speed
+drifts shifts both sides:
+
+1. overhead: an epoch of the real loop (augmentation, order, log, checkpoint and all) over a bare loop of the same
+   network on a batch that already lies in memory (forward, backward, step). Bound: 1.25.
+2. augmentation: making the views of a batch over the bare training step. Bound: 0.15.
+
+The images are random bytes: neither kernels nor networks are faster or slower for what images show, but for Equalize
+and AutoContrast, which do more work on them than on flat images. So no data set is needed.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from kdnb import augment, environment, estimate, models, study, train
+from kdnb.checkpoint import Checkpoints
+from kdnb.counter import Stream
+from kdnb.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
+from kdnb.spec import RunSpec
+
+
+def random_images(count: int, classes: int, seed: int) -> Split:
+    """Images of noise in blocks of 4×4, so that they have edges and flat places."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, 256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images = coarse.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    labels = torch.randint(0, classes, (count,), generator=generator)
+    return Split(images, labels, tuple(str(number) for number in range(count)))
+
+
+def seconds(function: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes, what it started on the device included."""
+    _wait(device)
+    began = time.perf_counter()
+    function()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable[[], None]:
+    """An epoch's number of steps of the same network on one batch."""
+    network = train.initial(spec, len(dataset.classes), dataset.side, device).train()
+    settings = spec.train
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=0.01,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    batch = train.Normaliser(dataset, device)(dataset.train.images[: settings.batch_size].to(device))
+    labels = dataset.train.labels[: settings.batch_size].to(device)
+    steps = train.steps_per_epoch(len(dataset.train), settings.batch_size)
+
+    def loop() -> None:
+        for _ in range(steps):
+            loss = F.cross_entropy(network(batch), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+    return loop
+
+
+def report(name: str, ratios: list[float], bound: float) -> None:
+    median = statistics.median(ratios)
+    print(f"{name:<44} {median:6.3f}   [{min(ratios):.3f}, {max(ratios):.3f}]   bound {bound}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Overhead of the training loop and cost of augmentation.")
+    parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=4096, help="in an epoch")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = environment.choose_device(arguments.device)
+    profile = study.load_profile(arguments.profile)
+    classes = 100
+    dataset = Dataset(
+        "noise",
+        tuple(str(number) for number in range(classes)),
+        random_images(arguments.images, classes, 0),
+        random_images(128, classes, 1),
+        CIFAR_MEAN,
+        CIFAR_STD,
+    )
+    runs = {run.name: run.spec for run in study.build(profile, "0" * 16, seeds=[0]).runs}
+    print(f"profile {profile.name}, {environment.describe(device)['processor']}, {torch.get_num_threads()} threads")
+    print(f"{'ratio':<44} median   [least, most]")
+    for name in ("T1w", "T1s"):
+        spec = runs[name]
+        loop = bare_loop(spec, dataset, device)
+        steps = train.steps_per_epoch(len(dataset.train), spec.train.batch_size)
+        overheads, shares, bare_times = [], [], []
+        one = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": 1})})
+        numbers, images = np.arange(len(dataset.train)), dataset.train.images.to(device)
+        recipe = augment.recipe(spec.augmentation)
+
+        def real(one: RunSpec = one) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                train.train([one], dataset, {}, device, checkpoints=Checkpoints(Path(folder)))
+
+        def make_views(recipe: augment.Recipe = recipe) -> None:
+            for start in range(0, len(numbers), train.CHUNK):
+                chunk = slice(start, start + train.CHUNK)
+                augment.views(images[chunk], numbers[chunk], recipe, Stream(0, 1), 0)
+
+        for timed in (loop, real, make_views):
+            timed()
+        for _ in range(arguments.rounds):
+            bare = seconds(loop, device)
+            overheads.append(seconds(real, device) / bare)
+            shares.append(seconds(make_views, device) / bare)
+            bare_times.append(bare / steps)
+        report(f"{name} ({spec.augmentation}): epoch / bare loop", overheads, 1.25)
+        report(f"{name} ({spec.augmentation}): augmentation / bare step", shares, 0.15)
+        step = statistics.median(bare_times)
+        rate = estimate.work(one, dataset) / len(dataset.train) * spec.train.batch_size / step / 1e9
+        network = models.build(spec.model, classes, 32, 0)
+        print(f"  {spec.model.name}: {models.flops(network, 32) / 1e6:.1f} MFLOP forward, {1000 * step:.0f} ms a step of "
+              f"{spec.train.batch_size} images, {rate:.0f} GFLOP/s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What tests share: real images, and folders that belong to no user."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdnb import datasets, study
+from kdnb.datasets import Dataset
+from kdnb.spec import OneCycleSchedule, TrainSpec
+from kdnb.study import DatasetConfig, NetworkConfig, Profile
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _folders_of_their_own(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+    """No test reads or writes the user's cache, data or store."""
+    for name in ("KDNB_DATA", "KDNB_STORE"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("KDNB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """scikit-learn's scanned digits, 599 to train on and 1,198 to validate."""
+    return datasets.load("digits")
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits: Dataset) -> Dataset:
+    """70 of them to train on (two batches of 32 and a short one) and 90 to validate."""
+    few = Dataset(
+        "digits-few",
+        digits.classes,
+        digits.train.select(range(70)),
+        digits.validation.select(range(90)),
+        digits.mean,
+        digits.std,
+    )
+    return Dataset(**{**vars(few), "hash": datasets.content_hash(few)})
+
+
+@pytest.fixture(scope="session")
+def cifar100_root() -> Path:
+    """The folder with the real CIFAR-100 in a zip file."""
+    root = Path(os.environ.get("KDNB_TEST_CIFAR100", SHARED))
+    if not (root / "cifar100.zip").is_file():
+        pytest.skip(f"needs the real images: no cifar100.zip in {root}; name its folder in KDNB_TEST_CIFAR100")
+    return root
+
+
+@pytest.fixture(scope="session")
+def images(digits: Dataset) -> torch.Tensor:
+    """128 real images of digits in three channels that differ, uint8 (128, 3, 32, 32)."""
+    grey = digits.train.images[:128]
+    return torch.stack([grey[:, 0], 255 - grey[:, 1], grey[:, 2].flip(-1)], dim=1)
+
+
+def small_profile(**changes) -> Profile:
+    """The smallest study that has everything: four teachers, a reference, six students, two epochs."""
+    network = NetworkConfig(
+        model={"name": "resnet8-w8"},
+        train=TrainSpec(epochs=2, batch_size=32, learning_rate=0.05, schedule=OneCycleSchedule()),
+    )
+    settings = {
+        "name": "tiny",
+        "dataset": DatasetConfig(name="digits"),
+        "seeds": (0,),
+        "teacher": network,
+        "student": network,
+        "ensembles": ("", "ww", "ss"),
+        "record": {"maps": 40, "train_sample": 50, "validate_sample": 60},
+    }
+    return Profile.model_validate(settings | changes)
+
+
+@pytest.fixture(scope="session")
+def small_study(few_digits: Dataset) -> study.Study:
+    return study.build(small_profile(), few_digits.hash)

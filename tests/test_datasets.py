@@ -1,0 +1,826 @@
+"""A name becomes the right images, from whichever files hold them, or one error that says what to do."""
+
+import gzip
+import io
+import os
+import pickle
+import re
+import shlex
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from kdnb import datasets
+from kdnb.datasets import Dataset, Split, content_hash, load
+from kdnb.errors import DataError
+
+CLASSES = ("apple", "bear", "worm")
+IMB100 = "cifar100_train_imb100.txt"
+
+Pictures = dict[str, np.ndarray]
+
+
+def pictures(train: int = 4, test: int = 2, classes: Iterable[str] = CLASSES) -> Pictures:
+    """Random 32×32 images, keyed by ``split/class/file``."""
+    random = np.random.default_rng(0)
+    return {
+        f"{split}/{label}/{label}_s_{number:06d}.png": random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        for split, count in (("train", train), ("test", test))
+        for label in classes
+        for number in range(count)
+    }
+
+
+def png(image: np.ndarray | Image.Image, kind: str = "png", **options) -> bytes:
+    buffer = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_tree(folder: Path, images: Pictures) -> Path:
+    for name, image in images.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(image))
+    return folder
+
+
+def write_zip(root: Path, images: Pictures) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(root / "cifar100.zip", "w") as archive:
+        for name, image in images.items():
+            archive.writestr(f"cifar100/{name}", png(image))
+    return root / "cifar100.zip"
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes alike as byte strings, as Python 2 wrote the official files."""
+
+    def save_byte_string(self, value: str | bytes) -> None:
+        raw = value.encode("latin1") if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + struct.pack("<i", len(raw)) + raw)
+
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, str: save_byte_string, bytes: save_byte_string}
+
+
+def python2_pickle(content: object) -> bytes:
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2).dump(content)
+    return buffer.getvalue().replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")
+
+
+def official(images: Pictures) -> dict[str, dict[str, object]]:
+    """What the three official files hold; images in the order given."""
+    classes = sorted({name.split("/")[1] for name in images})
+    content: dict[str, dict[str, object]] = {"meta": {"fine_label_names": classes, "coarse_label_names": ["all"]}}
+    for split in ("train", "test"):
+        chosen = [name.split("/") for name in images if name.startswith(f"{split}/")]
+        content[split] = {
+            "filenames": [file for _, _, file in chosen],
+            "batch_label": f"{split}ing batch 1 of 1",
+            "fine_labels": [classes.index(label) for _, label, _ in chosen],
+            "coarse_labels": [0] * len(chosen),
+            "data": np.stack([images["/".join(parts)].transpose(2, 0, 1).ravel() for parts in chosen]),
+        }
+    return content
+
+
+def write_pickles(root: Path, images: Pictures) -> Path:
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for part, content in official(images).items():
+        (folder / part).write_bytes(python2_pickle(content))
+    return folder
+
+
+def write_idx(folder: Path, stem: str, array: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
+    path = folder / f"{stem}.gz"
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+    return path
+
+
+def write_fashion(root: Path) -> dict[str, np.ndarray]:
+    """20 training and 10 test images in the four files of Fashion-MNIST."""
+    random = np.random.default_rng(1)
+    arrays = {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        arrays[f"{part}-images-idx3-ubyte"] = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{part}-labels-idx1-ubyte"] = np.arange(count, dtype=np.uint8) % 10
+    for stem, array in arrays.items():
+        write_idx(root / "fashion-mnist", stem, array)
+    return arrays
+
+
+def flat(mode: str, colour: object, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def palette(red: int, green: int, blue: int) -> Image.Image:
+    image = Image.new("P", (24, 24), 1)
+    image.putpalette([0, 0, 0, red, green, blue])
+    return image
+
+
+def shuffled(split: Split, seed: int) -> Split:
+    return split.select(np.random.default_rng(seed).permutation(len(split)))
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("called")
+
+
+@pytest.fixture(scope="session")
+def cifar100(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The real CIFAR-100, decoded once into the cache that all tests share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KDNB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        return load("cifar100", root=cifar100_root)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KDNB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def no_debian_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "_FASHION_DEBIAN", tmp_path / "no such folder")
+
+
+# -- digits ----------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_599_training_and_1198_validation_images(digits):
+    assert digits.classes == tuple("0123456789")
+    assert digits.train.images.shape == (599, 3, 32, 32)
+    assert digits.validation.images.shape == (1198, 3, 32, 32)
+    assert digits.train.images.dtype == digits.validation.images.dtype == torch.uint8
+    assert digits.side == 32
+
+
+def test_digits_share_no_image_between_splits(digits):
+    assert len({*digits.train.names, *digits.validation.names}) == 1797
+
+
+def test_digits_train_on_a_third_of_each_class(digits):
+    train, validation = (torch.bincount(split.labels) for split in (digits.train, digits.validation))
+    assert (train - (train + validation) / 3).abs().max() <= 1
+
+
+def test_digits_are_the_original_scans_enlarged(digits):
+    """Mean of a 4×4 block of a bilinear enlargement: 3/4 of its pixel and 1/8 of each neighbour, along each axis."""
+    scans, labels = load_digits(return_X_y=True)
+    for split in (digits.train, digits.validation):
+        number = [int(name.split("/")[1]) for name in split.names]
+        original = np.pad(scans[number].reshape(-1, 8, 8) * 255 / 16, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        rows = original[:, :-2] / 8 + original[:, 1:-1] * 3 / 4 + original[:, 2:] / 8
+        expected = rows[:, :, :-2] / 8 + rows[:, :, 1:-1] * 3 / 4 + rows[:, :, 2:] / 8
+        for channel in range(3):
+            blocks = split.images[:, channel].numpy().reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))
+            assert np.abs(blocks - expected).max() <= 0.5
+        assert split.labels.tolist() == labels[number].tolist()
+
+
+# -- the real CIFAR-100 ----------------------------------------------------------------------------------------------
+
+
+def test_cifar100_has_500_training_and_100_test_images_a_class(cifar100):
+    assert cifar100.train.images.shape == (50_000, 3, 32, 32)
+    assert cifar100.validation.images.shape == (10_000, 3, 32, 32)
+    assert torch.bincount(cifar100.train.labels).tolist() == [500] * 100
+    assert torch.bincount(cifar100.validation.labels).tolist() == [100] * 100
+
+
+def test_cifar100_numbers_its_classes_in_the_alphabet_as_the_official_labels_do(cifar100):
+    assert list(cifar100.classes) == sorted(set(cifar100.classes))
+    standard = {0: "apple", 1: "aquarium_fish", 2: "baby", 30: "dolphin", 47: "maple_tree", 85: "tank", 99: "worm"}
+    assert {number: cifar100.classes[number] for number in standard} == standard
+    for split in (cifar100.train, cifar100.validation):
+        assert [cifar100.classes[label] for label in split.labels] == [name.split("/")[0] for name in split.names]
+
+
+def decode_png(content: bytes) -> np.ndarray:
+    """An 8-bit RGB image without interlacing, by the PNG specification's chunks and filters."""
+    place, compressed = 8, b""
+    while place < len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        body = content[place + 8 : place + 8 + length]
+        if kind == b"IHDR":
+            width, height, *form = struct.unpack(">IIBBBBB", body)
+            assert form == [8, 2, 0, 0, 0]
+        compressed += body if kind == b"IDAT" else b""
+        place += 12 + length
+    lines = np.frombuffer(zlib.decompress(compressed), np.uint8).reshape(height, 1 + 3 * width).astype(int)
+    pixels = np.zeros((height + 1, 3 * width + 3), dtype=int)
+    for y, (method, *line) in enumerate(lines, start=1):
+        for x, value in enumerate(line, start=3):
+            left, up, corner = pixels[y, x - 3], pixels[y - 1, x], pixels[y - 1, x - 3]
+            paeth = min((left, up, corner), key=lambda near: abs(left + up - corner - near))
+            pixels[y, x] = (value + (0, left, up, (left + up) // 2, paeth)[method]) % 256
+    return pixels[1:, 3:].reshape(height, width, 3)
+
+
+@pytest.mark.parametrize("place", [0, 12_345, 49_999])
+def test_an_image_of_cifar100_is_its_png_decoded_by_hand(cifar100, cifar100_root, place):
+    with zipfile.ZipFile(cifar100_root / "cifar100.zip") as archive:
+        content = archive.read(f"cifar100/train/{cifar100.train.names[place]}")
+    assert (cifar100.train.images[place].permute(1, 2, 0).numpy() == decode_png(content)).all()
+
+
+def test_a_second_load_decodes_nothing_and_gives_the_same(cifar100, cifar100_root, monkeypatch):
+    monkeypatch.setattr(datasets, "_decode", refuse)
+    again = load("cifar100", root=cifar100_root)
+    assert replace(again, train=cifar100.train, validation=cifar100.validation) == cifar100
+    for one, other in ((again.train, cifar100.train), (again.validation, cifar100.validation)):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+        assert one.names == other.names
+
+
+def test_cifar100_50_is_a_balanced_part_of_cifar100_with_the_full_test_set(cifar100, cifar100_root):
+    subset = load("cifar100-50", root=cifar100_root)
+    assert torch.bincount(subset.train.labels).tolist() == [50] * 100
+    place = {name: index for index, name in enumerate(cifar100.train.names)}
+    same = cifar100.train.select([place[name] for name in subset.train.names])
+    assert torch.equal(subset.train.images, same.images)
+    assert torch.equal(subset.train.labels, same.labels)
+    assert torch.equal(subset.validation.images, cifar100.validation.images)
+    assert subset.hash == content_hash(subset) != cifar100.hash
+
+
+def test_cifar100_imb100_keeps_what_the_long_tail_formula_says(cifar100_root):
+    counts = torch.bincount(load("cifar100-imb100", root=cifar100_root).train.labels).tolist()
+    assert counts == [int(500 * 0.01 ** (c / 99)) for c in range(100)]
+    assert (counts[0], counts[-1], sum(counts)) == (500, 5, 10_847)
+
+
+def test_the_papers_list_gives_exactly_its_10847_images(cifar100_root):
+    names = (resources.files("kdnb") / "data" / IMB100).read_text().split()
+    subset = load("cifar100-imb100", root=cifar100_root, train_list=IMB100)
+    assert len(subset.train) == len(names) == 10_847
+    assert set(subset.train.names) == set(names)
+    assert torch.bincount(subset.train.labels).tolist() == datasets.long_tail(100)
+
+
+# -- CIFAR-100 from small files --------------------------------------------------------------------------------------
+
+
+def test_pickles_tree_and_zip_hold_the_same_data_set(tmp_path):
+    images = pictures()
+    write_pickles(tmp_path / "pickles", images)
+    write_tree(tmp_path / "tree" / "cifar100", images)
+    write_zip(tmp_path / "zip", images)
+    loaded = [load("cifar100", root=tmp_path / kind) for kind in ("pickles", "tree", "zip")]
+    assert len({dataset.hash for dataset in loaded}) == 1
+    for dataset in loaded:
+        assert dataset.classes == CLASSES
+        for folder, split in (("train", dataset.train), ("test", dataset.validation)):
+            assert {f"{folder}/{name}" for name in split.names} == {key for key in images if key.startswith(folder)}
+            for name, label, image in zip(split.names, split.labels, split.images, strict=True):
+                assert (image.permute(1, 2, 0).numpy() == images[f"{folder}/{name}"]).all()
+                assert dataset.classes[label] == name.split("/")[0]
+
+
+def test_pickles_come_before_the_tree_and_the_tree_before_the_zip(tmp_path):
+    write_zip(tmp_path, pictures(train=3))
+    assert len(load("cifar100", root=tmp_path).train) == 9
+    write_tree(tmp_path / "cifar100", pictures(train=2))
+    assert len(load("cifar100", root=tmp_path).train) == 6
+    write_pickles(tmp_path, pictures(train=1))
+    assert len(load("cifar100", root=tmp_path).train) == 3
+
+
+class Call:
+    """Unpickled by a careless reader, it calls a function."""
+
+    def __init__(self, function, *arguments) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+CALLS = {
+    "mkdir": lambda mark: Call(os.mkdir, mark),
+    "system": lambda mark: Call(os.system, f"echo > {mark}"),
+    "eval": lambda mark: Call(eval, f"__import__('os').mkdir({mark!r})"),
+    "numpy's": lambda mark: Call(np.savetxt, mark, [0]),
+}
+
+
+@pytest.mark.parametrize("part", ["meta", "train", "test"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path, part, call):
+    path = write_pickles(tmp_path, pictures()) / part
+    mark = tmp_path / "mark"
+    harmless = official(pictures())[part]
+    path.write_bytes(pickle.dumps(harmless, protocol=4))
+    assert load("cifar100", root=tmp_path).classes == CLASSES
+    harmful = pickle.dumps(harmless | {"extra": call(str(mark))}, protocol=4)
+    path.write_bytes(harmful)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        load("cifar100", root=tmp_path)
+    assert not mark.exists()
+    pickle.loads(harmful)
+    assert mark.exists(), "nothing would have run, so the test proves nothing"
+
+
+def test_a_missing_pickle_is_named(tmp_path):
+    (write_pickles(tmp_path, pictures()) / "test").unlink()
+    with pytest.raises(DataError, match="test is missing"):
+        load("cifar100", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: python2_pickle(["no", "dictionary"]),
+        lambda content: python2_pickle({"labels": [0]}),
+        lambda content: python2_pickle({**official(pictures())["train"], "fine_labels": [0]}),
+        lambda content: python2_pickle({**official(pictures())["train"], "fine_labels": [7] * 12}),
+        lambda content: python2_pickle({**official(pictures())["train"], "filenames": ["a.png"]}),
+        lambda content: python2_pickle({**official(pictures())["train"], "data": np.zeros((12, 100), np.uint8)}),
+    ],
+    ids=["truncated", "empty", "a list", "no images", "labels lack", "no such label", "names lack", "wrong side"],
+)
+def test_a_damaged_pickle_is_one_error_that_names_it(tmp_path, damage):
+    path = write_pickles(tmp_path, pictures()) / "train"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        load("cifar100", root=tmp_path)
+
+
+def test_a_truncated_zip_is_named(tmp_path):
+    archive = write_zip(tmp_path, pictures())
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"cifar100\.zip is not a whole zip file.*fetch it again"):
+        load("cifar100", root=tmp_path)
+
+
+def test_a_flipped_byte_in_the_zip_names_the_image(tmp_path):
+    archive = write_zip(tmp_path, pictures())
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"IDAT") + 100] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"train/apple/apple_s_000000\.png cannot be decoded"):
+        load("cifar100", root=tmp_path)
+
+
+def test_an_image_of_another_size_is_no_cifar_image(tmp_path):
+    images = pictures() | {"train/bear/large.png": np.zeros((40, 33, 3), np.uint8)}
+    write_tree(tmp_path / "cifar100", images)
+    with pytest.raises(DataError, match=r"train/bear/large\.png is 33×40 pixels; expected 32×32"):
+        load("cifar100", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route to host\nat all"), TimeoutError()], ids=["said why", "said nothing"]
+)
+def test_where_cifar100_is_missing_and_the_net_is_down_the_error_says_where_to_put_it(tmp_path, monkeypatch, error):
+    def down(*_):
+        raise error
+
+    monkeypatch.setattr(datasets, "_torchvision", down)
+    with pytest.raises(DataError) as caught:
+        load("cifar100", root=tmp_path / "data")
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("cifar100", str(tmp_path / "data"), "--data-root", "KDNB_DATA"):
+        assert part in message
+
+
+def test_cifar100_is_read_once_it_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_torchvision", lambda name, root: write_pickles(root, pictures()))
+    downloaded = load("cifar100", root=tmp_path)
+    monkeypatch.setattr(datasets, "_torchvision", refuse)
+    assert load("cifar100", root=tmp_path).hash == downloaded.hash
+    assert len(downloaded.train) == 12
+
+
+# -- subsets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_subset_depends_on_the_seed_and_not_on_the_order_of_files(tmp_path):
+    images = pictures(train=20)
+    names = list(images)
+    np.random.default_rng(0).shuffle(names)
+    write_pickles(tmp_path / "one", images)
+    write_pickles(tmp_path / "other", {name: images[name] for name in names})
+    one, other = (load("cifar100-5", root=tmp_path / root) for root in ("one", "other"))
+    assert one.train.names != other.train.names
+    assert set(one.train.names) == set(other.train.names)
+    assert one.hash == other.hash
+    assert load("cifar100-5", root=tmp_path / "one", split_seed=1).hash != one.hash
+
+
+def test_a_larger_subset_of_the_same_seed_holds_the_smaller(tmp_path):
+    write_pickles(tmp_path, pictures(train=20))
+    small, large = (load(f"cifar100-{count}", root=tmp_path, split_seed=3) for count in (4, 9))
+    assert set(small.train.names) < set(large.train.names)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_more_images_than_a_class_has_or_none_are_refused(tmp_path, count):
+    write_pickles(tmp_path, pictures(train=4))
+    with pytest.raises(DataError, match=rf"asks for {count} training images of class 'apple'.* from 1 to 4"):
+        load(f"cifar100-{count}", root=tmp_path)
+
+
+@pytest.mark.parametrize("factor", [0, 1000])
+def test_an_imbalance_that_would_leave_a_class_empty_is_refused(cifar100_root, factor):
+    with pytest.raises(DataError, match=f"cifar100-imb{factor}"):
+        load(f"cifar100-imb{factor}", root=cifar100_root)
+
+
+@pytest.mark.parametrize("factor", [1, 10, 50, 100, 500])
+def test_the_long_tail_falls_from_500_by_its_factor(factor):
+    counts = datasets.long_tail(factor)
+    assert (counts[0], counts[-1], len(counts)) == (500, 500 // factor, 100)
+    assert counts == sorted(counts, reverse=True)
+
+
+def listed(tmp_path: Path, *lines: str) -> Dataset:
+    """The subset of a small CIFAR-100 whose training images are the lines of a file."""
+    if not (tmp_path / "cifar-100-python").exists():
+        write_pickles(tmp_path, pictures())
+    (tmp_path / "list.txt").write_text("".join(f"{line}\n" for line in lines))
+    return load("cifar100-2", root=tmp_path, train_list="list.txt")
+
+
+APPLE, BEAR, WORM = (f"{label}/{label}_s_000001.png" for label in CLASSES)
+
+
+def test_a_list_in_the_data_root_decides_the_training_images(tmp_path):
+    assert set(listed(tmp_path, WORM, APPLE, BEAR).train.names) == {APPLE, BEAR, WORM}
+
+
+def test_a_list_that_names_no_image_says_in_which_line(tmp_path):
+    with pytest.raises(DataError, match=r"list\.txt, line 3: there is no training image 'bear/none\.png'"):
+        listed(tmp_path, APPLE, BEAR, "bear/none.png", WORM)
+
+
+def test_blank_lines_of_a_list_are_counted(tmp_path):
+    with pytest.raises(DataError, match="line 4: there is no training image"):
+        listed(tmp_path, APPLE, "", "", "bear/none.png")
+
+
+def test_a_list_names_an_image_once(tmp_path):
+    with pytest.raises(DataError, match=f"names {BEAR!r} twice"):
+        listed(tmp_path, APPLE, BEAR, WORM, BEAR)
+
+
+@pytest.mark.parametrize(("lines", "empty"), [((APPLE, BEAR), "worm"), ((), "apple")])
+def test_a_list_leaves_no_class_empty(tmp_path, lines, empty):
+    with pytest.raises(DataError, match=f"no image of class '{empty}'"):
+        listed(tmp_path, *lines)
+
+
+def test_a_list_is_looked_for_as_a_path_then_in_the_root_then_in_the_package(tmp_path, monkeypatch):
+    root, here = tmp_path / "root", tmp_path / "here"
+    for folder in (root, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    assert datasets.find_list(IMB100, root).parent.name == "data"
+    (root / IMB100).touch()
+    assert datasets.find_list(IMB100, root) == root / IMB100
+    (here / IMB100).touch()
+    assert datasets.find_list(IMB100, root).samefile(here / IMB100)
+    with pytest.raises(DataError, match=r"no list of training images 'none\.txt'"):
+        datasets.find_list("none.txt", root)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar100", "fashion-mnist", "imagefolder:pets"])
+def test_only_subsets_take_a_list(name):
+    with pytest.raises(DataError, match=f"subset of cifar100, not with '{name}'"):
+        load(name, train_list=IMB100)
+
+
+# -- content hash ----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=20, database=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_content_hash_is_the_same_in_any_order_and_under_any_file_names(few_digits, seed):
+    train = shuffled(few_digits.train, seed)
+    renamed = replace(train, names=tuple(f"{seed}/{number}" for number in range(len(train))))
+    moved = replace(few_digits, name="elsewhere", train=renamed, validation=shuffled(few_digits.validation, seed))
+    assert content_hash(moved) == few_digits.hash
+
+
+@settings(deadline=None, max_examples=20, database=None)
+@given(part=st.sampled_from(["train", "validation"]), data=st.data())
+def test_content_hash_changes_with_one_pixel_and_with_one_label(few_digits, part, data):
+    split = getattr(few_digits, part)
+    images, labels = split.images.clone(), split.labels.clone()
+    place = data.draw(st.integers(0, len(split) - 1))
+    images.view(len(split), -1)[place, data.draw(st.integers(0, 3 * 32 * 32 - 1))] += 1
+    labels[place] = (labels[place] + data.draw(st.integers(1, 9))) % 10
+    for changed in (replace(split, images=images), replace(split, labels=labels)):
+        assert content_hash(replace(few_digits, **{part: changed})) != few_digits.hash
+
+
+def test_content_hash_knows_class_names_splits_and_repetitions(few_digits):
+    train = few_digits.train
+    for other in (
+        replace(few_digits, classes=("zero", *few_digits.classes[1:])),
+        replace(few_digits, train=few_digits.validation, validation=train),
+        replace(few_digits, train=train.select([0, *range(len(train))])),
+        replace(few_digits, train=train.select(range(1, len(train)))),
+    ):
+        assert content_hash(other) != few_digits.hash
+
+
+# -- image folders ---------------------------------------------------------------------------------------------------
+
+
+def pets(folder: Path, validation: str = "test") -> Path:
+    """Two classes of one image in each split."""
+    images = pictures(train=1, test=1, classes=("cat", "dog"))
+    return write_tree(folder, {name.replace("test/", f"{validation}/"): image for name, image in images.items()})
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix", "colour"),
+    [
+        (png(flat("L", 77, (20, 50))), "png", (77, 77, 77)),
+        (png(flat("1", 1)), "png", (255, 255, 255)),
+        (png(flat("RGBA", (10, 20, 30, 128))), "png", (10, 20, 30)),
+        (png(palette(200, 30, 40)), "png", (200, 30, 40)),
+        (png(palette(200, 30, 40), transparency=bytes([0, 128])), "png", (200, 30, 40)),
+        (png(np.full((20, 40), 77 * 257, np.uint16)), "png", (77, 77, 77)),
+        (png(flat("RGB", (90, 90, 90), (100, 60)), "jpeg"), "JPG", (90, 90, 90)),
+        (png(flat("CMYK", (0, 0, 0, 0)), "jpeg"), "jpeg", (255, 255, 255)),
+    ],
+    ids=["grey", "black and white", "RGBA", "palette", "transparent palette", "16-bit grey", "jpg", "CMYK"],
+)
+def test_an_image_of_any_mode_and_size_becomes_rgb_of_the_size_asked_for(tmp_path, content, suffix, colour):
+    path = pets(tmp_path / "pets") / "train" / "cat" / f"a.{suffix}"
+    path.write_bytes(content)
+    train = load(f"imagefolder:{tmp_path / 'pets'}", size=16).train
+    image = train.images[train.names.index(f"cat/a.{suffix}")]
+    assert image.shape == (3, 16, 16)
+    assert (image.permute(1, 2, 0) == torch.tensor(colour)).all()
+
+
+def test_a_wide_image_is_cropped_to_its_centre(tmp_path):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    write_tree(pets(tmp_path / "pets"), {"train/cat/a.png": wide})
+    train = load(f"imagefolder:{tmp_path / 'pets'}", size=10).train
+    assert (train.images[train.names.index("cat/a.png")][:, :, 1:-1] == 255).all()
+
+
+@pytest.mark.parametrize("validation", ["test", "val", "validation"])
+def test_an_image_folder_is_validated_on_test_val_or_validation(tmp_path, validation):
+    dataset = load(f"imagefolder:{pets(tmp_path / 'pets', validation)}", size=32)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.validation.names == ("cat/cat_s_000000.png", "dog/dog_s_000000.png")
+    assert dataset.validation.labels.tolist() == [0, 1]
+
+
+def test_an_image_folder_is_the_same_wherever_it_lies(tmp_path):
+    here, there = (load(f"imagefolder:{pets(tmp_path / place / 'pets')}", size=32) for place in ("here", "there"))
+    assert here.name == there.name == "imagefolder:pets"
+    assert here.hash == there.hash
+    assert str(tmp_path) not in repr(here)
+
+
+def test_an_image_folder_named_by_a_dot_has_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(pets(tmp_path / "pets"))
+    assert load("imagefolder:.", size=32).name == "imagefolder:pets"
+
+
+def test_an_image_folder_is_read_again_when_an_image_changes(tmp_path):
+    folder = pets(tmp_path / "pets")
+    before = load(f"imagefolder:{folder}", size=32)
+    write_tree(folder, {"train/cat/cat_s_000000.png": np.zeros((32, 32, 3), np.uint8)})
+    after = load(f"imagefolder:{folder}", size=32)
+    assert (after.train.images[0] == 0).all()
+    assert after.hash != before.hash
+
+
+@pytest.mark.parametrize("size", [None, 0, 7])
+def test_an_image_folder_needs_a_size(tmp_path, size):
+    with pytest.raises(DataError, match=f"size of at least 8 pixels.* not {size}"):
+        load(f"imagefolder:{pets(tmp_path / 'pets')}", size=size)
+
+
+def test_only_image_folders_take_a_size():
+    with pytest.raises(DataError, match=r"a size \(64\) goes with an image folder"):
+        load("digits", size=64)
+
+
+def test_an_image_folder_must_be_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("file", "nothing"):
+        with pytest.raises(DataError, match=f"{name} is not a folder; expected <path>/train"):
+            load(f"imagefolder:{tmp_path / name}", size=32)
+
+
+@pytest.mark.parametrize(
+    ("splits", "found"),
+    [(["train"], "train"), (["test"], "test"), ([], "none"), (["train", "test", "val"], "test, train, val")],
+)
+def test_an_image_folder_has_train_and_one_other_split(tmp_path, splits, found):
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for split in splits:
+        write_tree(folder, {f"{split}/cat/a.png": np.zeros((8, 8, 3), np.uint8)})
+    with pytest.raises(DataError, match=f"has the splits {found}; expected train and one of test, val, validation"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_a_test_class_that_training_lacks_is_named(tmp_path):
+    folder = write_tree(pets(tmp_path / "pets"), {"test/emu/a.png": np.zeros((8, 8, 3), np.uint8)})
+    with pytest.raises(DataError, match="test has the class 'emu', which train lacks"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+@pytest.mark.parametrize("holds", [[], ["notes.txt"]])
+def test_a_class_folder_without_images_is_named(tmp_path, holds):
+    empty = pets(tmp_path / "pets") / "train" / "emu"
+    empty.mkdir()
+    for file in holds:
+        (empty / file).touch()
+    with pytest.raises(DataError, match=f"{re.escape(str(empty))} holds no image"):
+        load(f"imagefolder:{tmp_path / 'pets'}", size=32)
+
+
+@pytest.mark.parametrize("keep", [0, 60])
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path, keep):
+    bad = pets(tmp_path / "pets") / "test" / "dog" / "dog_s_000000.png"
+    bad.write_bytes(bad.read_bytes()[:keep])
+    with pytest.raises(
+        DataError, match=r"pets: test/dog/dog_s_000000\.png cannot be decoded.*fetch it again or remove"
+    ):
+        load(f"imagefolder:{tmp_path / 'pets'}", size=32)
+
+
+# -- fashion-mnist ---------------------------------------------------------------------------------------------------
+
+
+def test_fashion_mnist_is_padded_to_32_pixels(tmp_path):
+    arrays = write_fashion(tmp_path)
+    dataset = load("fashion-mnist", root=tmp_path)
+    for part, split in (("train", dataset.train), ("t10k", dataset.validation)):
+        scans = torch.from_numpy(arrays[f"{part}-images-idx3-ubyte"])
+        assert split.images.shape == (len(scans), 3, 32, 32)
+        assert (split.images[:, :, 2:-2, 2:-2] == scans[:, None]).all()
+        assert split.images.sum() == 3 * scans.sum()
+        assert split.labels.tolist() == arrays[f"{part}-labels-idx1-ubyte"].tolist()
+    assert dataset.classes[0] == "t-shirt"
+    assert dataset.classes[9] == "ankle boot"
+
+
+def test_fashion_mnist_is_read_from_unpacked_files_too(tmp_path):
+    write_fashion(tmp_path / "packed")
+    raw = tmp_path / "unpacked" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in (tmp_path / "packed" / "fashion-mnist").iterdir():
+        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    packed, unpacked = (load("fashion-mnist", root=tmp_path / kind) for kind in ("packed", "unpacked"))
+    assert packed.hash == unpacked.hash
+
+
+@pytest.mark.parametrize("stem", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[: len(content) // 2], lambda content: content[:10] + b"\xff" * 50, lambda content: b""],
+    ids=["truncated", "overwritten", "empty"],
+)
+def test_a_damaged_file_of_fashion_mnist_is_named(tmp_path, stem, damage):
+    write_fashion(tmp_path)
+    path = tmp_path / "fashion-mnist" / f"{stem}.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=f"{re.escape(str(path))} is damaged.*fetch it again"):
+        load("fashion-mnist", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.zeros(19, np.uint8), np.full(20, 10, np.uint8)], ids=["too few", "no such class"]
+)
+def test_labels_of_fashion_mnist_that_do_not_fit_are_one_error(tmp_path, labels):
+    write_fashion(tmp_path)
+    write_idx(tmp_path / "fashion-mnist", "train-labels-idx1-ubyte", labels)
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte"):
+        load("fashion-mnist", root=tmp_path)
+
+
+def test_a_missing_file_of_fashion_mnist_is_named_with_the_mend(tmp_path):
+    write_fashion(tmp_path)
+    (tmp_path / "fashion-mnist" / "t10k-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is missing; install"):
+        load("fashion-mnist", root=tmp_path)
+
+
+@pytest.mark.usefixtures("no_debian_package", "own_cache")
+def test_fashion_mnist_once_downloaded_belongs_to_its_root_alone(tmp_path, monkeypatch):
+    def down(*_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(datasets, "_torchvision", lambda name, root: write_fashion(root))
+    assert len(load("fashion-mnist", root=tmp_path / "here").train) == 20
+    monkeypatch.setattr(datasets, "_torchvision", down)
+    assert len(load("fashion-mnist", root=tmp_path / "here").train) == 20
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "there"))):
+        load("fashion-mnist", root=tmp_path / "there")
+
+
+# -- where things are ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar100-many", "cifar100-imb", ""])
+def test_an_unknown_name_is_answered_with_the_known_ones(name):
+    with pytest.raises(DataError) as caught:
+        load(name)
+    for known in (repr(name), "digits", "cifar100", "cifar100-imb<factor>", "fashion-mnist", "imagefolder:<path>"):
+        assert known in str(caught.value)
+
+
+def test_the_root_is_the_argument_then_the_environment_then_the_cache_folder(tmp_path, monkeypatch, own_cache):
+    monkeypatch.setenv("KDNB_DATA", str(tmp_path / "environment"))
+    assert datasets.data_root(tmp_path / "argument") == tmp_path / "argument"
+    assert datasets.data_root() == tmp_path / "environment"
+    monkeypatch.delenv("KDNB_DATA")
+    assert datasets.data_root() == own_cache / "data"
+
+
+def test_load_follows_the_environment_where_it_is_given_no_root(tmp_path, monkeypatch):
+    write_zip(tmp_path / "elsewhere", pictures())
+    monkeypatch.setenv("KDNB_DATA", str(tmp_path / "elsewhere"))
+    assert load("cifar100").classes == CLASSES
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("KDNB_CACHE", "~/cache")
+    assert datasets.data_root("~/data") == tmp_path / "data"
+    assert datasets.cache_root() == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0])
+def test_a_damaged_cache_file_is_reported_and_decoded_again(tmp_path, own_cache, keep):
+    write_zip(tmp_path, pictures())
+    first = load("cifar100", root=tmp_path)
+    (path,) = (own_cache / "decoded").iterdir()
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.warns(UserWarning, match=f"{re.escape(path.name)} is damaged.*decoding again"):
+        second = load("cifar100", root=tmp_path)
+    assert content_hash(second) == second.hash == first.hash
+    assert load("cifar100", root=tmp_path).hash == first.hash
+
+
+def test_a_cache_that_cannot_be_written_costs_a_warning_and_not_the_images(tmp_path, own_cache):
+    write_zip(tmp_path, pictures())
+    own_cache.touch()
+    with pytest.warns(UserWarning, match="cannot keep the decoded images.*KDNB_CACHE"):
+        assert load("cifar100", root=tmp_path).classes == CLASSES
+
+
+def test_files_that_changed_are_decoded_again(tmp_path):
+    write_zip(tmp_path, pictures(train=1))
+    assert len(load("cifar100", root=tmp_path).train) == 3
+    write_zip(tmp_path, pictures(train=2))
+    assert len(load("cifar100", root=tmp_path).train) == 6
+
+
+@pytest.mark.usefixtures("no_debian_package")
+def test_survey_of_an_empty_root_says_how_to_get_what_is_missing(tmp_path):
+    found = {each.name: each for each in datasets.survey(tmp_path)}
+    assert {name for name, each in found.items() if each.present} == {"digits", "cache"}
+    assert "apt install dataset-fashion-mnist" in found["fashion-mnist"].note
+    python, flag, code = shlex.split(found["cifar100"].note.removeprefix("get it with: "))
+    compile(code, "note", "exec")
+    assert (python, flag) == ("python", "-c")
+    assert f"CIFAR100({str(tmp_path)!r}, download=True)" in code
+
+
+def test_survey_names_the_files_that_load_would_read_and_decodes_none(tmp_path, monkeypatch, own_cache):
+    monkeypatch.setattr(datasets, "_decode", refuse)
+    write_zip(tmp_path, pictures())
+    write_fashion(tmp_path)
+    found = {each.name: each for each in datasets.survey(tmp_path)}
+    assert all(each.present for each in found.values())
+    assert found["cifar100"].note == str(tmp_path / "cifar100.zip")
+    assert found["fashion-mnist"].note == str(tmp_path / "fashion-mnist")
+    assert str(own_cache) in found["cache"].note
+    assert not own_cache.exists()

@@ -1,0 +1,66 @@
+"""Killed for real, with SIGKILL, at several points: the next call goes on and ends with the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdnb import execute
+from kdnb.store import Store
+from tests import killed
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    task = killed.task(folder, digits.hash)
+    assert not execute.run_task(task).failed
+    return {spec.id: Store(folder).entry(spec.id) for spec in task.specs}
+
+
+def finish(folder, digits, uninterrupted):
+    """The next call, and what must be true of what it leaves."""
+    task = killed.task(folder, digits.hash)
+    assert not execute.run_task(task).failed
+    store = Store(folder)
+    for spec in task.specs:
+        mine, whole = store.entry(spec.id), uninterrupted[spec.id]
+        for kind in ("weights", "predictions", "attention"):
+            tensors, expected = getattr(mine, kind), getattr(whole, kind)
+            assert tensors.keys() == expected.keys()
+            assert all(torch.equal(tensors[name], expected[name]) for name in expected), (kind, spec.id)
+    assert list((store.root / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["between-epochs", "writing-checkpoint", "replacing-checkpoint", "recording", "writing-entry", "replacing-entry"],
+)
+def test_a_training_killed_at_a_point_ends_as_an_uninterrupted_one(point, digits, uninterrupted, tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.killed", str(tmp_path), point], cwd=ROOT, timeout=120, capture_output=True
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+    finish(tmp_path, digits, uninterrupted)
+
+
+def test_a_training_killed_from_outside_ends_as_an_uninterrupted_one(digits, uninterrupted, tmp_path):
+    command = [sys.executable, "-c", "import sys; from tests import killed; from kdnb import datasets, execute; "
+               "execute.run_task(killed.task(sys.argv[1], datasets.load('digits').hash))", str(tmp_path)]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "checkpoints").glob("*.safetensors")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finish(tmp_path, digits, uninterrupted)

@@ -1,0 +1,154 @@
+"""From a store to the tidy table, and from the table to what it says of the claims; on a real, small study."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from kdnb import attention, datasets, evidence, execute, measures, study
+from kdnb import table as tables
+from kdnb.errors import IncompleteError
+from kdnb.store import Store
+from tests.conftest import small_profile
+
+
+@pytest.fixture(scope="module")
+def grid(digits):
+    return study.build(small_profile(seeds=(0, 1), ensembles=("", "ww", "ss")), digits.hash)
+
+
+@pytest.fixture(scope="module")
+def store(grid, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    report = execute.execute(grid, store, bar=False, device="cpu")
+    assert (report.trained, report.cached, report.failed) == (len(grid.runs), 0, {})
+    return store
+
+
+@pytest.fixture(scope="module")
+def table(grid, store):
+    return tables.table(grid, store)
+
+
+def value(table, **where):
+    (found,) = tables.select(table, **where)["value"]
+    return found
+
+
+def test_a_second_call_trains_nothing(grid, store):
+    report = execute.execute(grid, store, bar=False, device="cpu")
+    assert (report.trained, report.cached) == (0, len(grid.runs))
+
+
+def test_each_measurement_stands_there_once(table):
+    assert not table.duplicated(subset=[column for column in table.columns if column != "value"]).any()
+    assert set(table["seed"]) == {0, 1}
+    assert set(table["profile"]) == {"tiny"}
+
+
+def test_values_are_finite_but_where_a_measure_is_undefined(table):
+    undefined = set(table[table["value"].isna()]["measure"])
+    assert undefined <= {"agreement_on_errors", "error_consistency", "mutual_information"}
+
+
+def test_rows_are_the_measures_of_the_arrays_in_the_store(table, grid, store):
+    runs = {run.name: run.spec.id for run in grid.runs if run.seed == 1}
+    student, first, second = (store.entry(runs[name]).predictions for name in ("T1s_T2s_Ss", "T1s", "T2s"))
+    taught = (first["validation/weak"].double() + second["validation/weak"].double()) / 2
+    where = {"seed": 1, "run": "T1s_T2s_Ss", "form": "textbook", "view": "weak"}
+    same = (taught.argmax(1) == student["validation/weak"].argmax(1)).double().mean().item()
+    assert value(table, measure="agreement", against="ensemble", **where) == pytest.approx(same)
+    one = measures.agreement(second["validation/weak"], student["validation/weak"])
+    assert value(table, measure="agreement", against="T2s", **where) == pytest.approx(one)
+    right = (student["validation/weak"].argmax(1) == student["validation/labels"]).double().mean().item()
+    assert value(table, measure="accuracy", **where) == pytest.approx(right)
+
+
+def test_the_overlap_of_teachers_is_that_of_their_maps(table, grid, store):
+    runs = {run.name: run.spec.id for run in grid.runs if run.seed == 0}
+    maps = [store.entry(runs[name]).attention["grad-cam/strong"] for name in ("T1w", "T2w")]
+    expected = attention.iou([attention.masks(each, 32) for each in maps])
+    where = {"seed": 0, "run": "T1w_T2w", "measure": "attention_iou", "form": "textbook"}
+    assert value(table, view="strong", method="grad-cam", **where) == pytest.approx(expected)
+
+
+def test_undistilled_students_have_no_fidelity(table):
+    assert tables.select(table, run="Sw", measure="agreement").empty
+    assert not tables.select(table, run="T1w_T2w_Sw", measure="agreement").empty
+
+
+def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_differ_between_seeds(grid, store):
+    """Not the logits but the labels and numbers are stored, so this is asked of the function that makes the views."""
+    from kdnb.record import _views
+
+    split = datasets.load("digits").validation
+    numbers = torch.arange(len(split))
+    first, again, other = (
+        _views(split, numbers, "strong", seed, "validation", torch.device("cpu")) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_table_of_an_incomplete_study_is_an_error_that_names_what_is_missing(grid, store, digits):
+    more = study.build(grid.profile, digits.hash, seeds=[0, 7])
+    with pytest.raises(
+        IncompleteError, match=r"10 of 20 runs of tiny are not in .* the first T1s of seed 7; .*kdnb run"
+    ):
+        tables.table(more, store)
+
+
+def test_a_student_of_teachers_in_train_mode_is_compared_with_what_they_said_in_that_mode(digits, tmp_path):
+    profile = small_profile(ensembles=("w",), students=("w",), distill={"batch_norm": "train"}, reference=False)
+    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    execute.execute(grid, store, bar=False, device="cpu")
+    teacher, student = (store.entry(run.spec.id).predictions for run in grid.runs)
+    spoken, still = student["teachers/0/clean"], teacher["validation/clean"]
+    assert spoken.shape == still.shape
+    assert not torch.allclose(spoken, still, atol=1e-2)
+    found = value(
+        tables.table(grid, store), run="T1w_Sw", measure="divergence", form="textbook", view="clean", against="ensemble"
+    )
+    assert found == pytest.approx(measures.divergence(spoken, student["validation/clean"]))
+
+
+def test_the_overview_has_a_line_for_every_run_and_ensemble(table):
+    overview = tables.overview(table)
+    assert list(overview.columns) == list(tables.SHOWN)
+    assert {"T1w", "reference", "Sw", "T1s_T2s_Ss", "T1w_T2w"} <= set(overview.index)
+    assert math.isnan(overview.loc["Sw", "agreement"])
+
+
+def test_every_claim_has_an_effect_in_every_seed(table):
+    effects = evidence.effects(table)
+    assert effects.groupby("seed").size().tolist() == [len(evidence.CLAIMS)] * 2
+    assert set(effects["claim"]) == {"C1", "C2", "C3", "C4", "C5"}
+
+
+def test_an_effect_is_strong_minus_weak(table):
+    effects = evidence.effects(table)
+    accuracy = [value(table, seed=1, run=run, measure="accuracy", view="clean") for run in ("T1s_T2s_Ss", "T1w_T2w_Sw")]
+    (found,) = effects[(effects["claim"] == "C5") & (effects["seed"] == 1)]["effect"]
+    assert found == pytest.approx(accuracy[0] - accuracy[1])
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_planted_effect_is_told_with_its_direction(table, sign):
+    planted = table.copy()
+    rows = (planted["measure"] == "accuracy") & (planted["run"] == "T1s_T2s_Ss")
+    planted.loc[rows, "value"] = 0.5 + 0.4 * sign
+    planted.loc[(planted["measure"] == "accuracy") & (planted["run"] == "T1w_T2w_Sw"), "value"] = 0.5
+    effects = evidence.effects(planted)
+    assert effects[effects["claim"] == "C5"]["as_predicted"].tolist() == [sign > 0] * 2
+    assert f"{0.4 * sign:+.3f}, {0.4 * sign:+.3f}; predicted up" in evidence.describe(effects, "tiny")
+
+
+def test_a_few_seeds_are_never_called_a_test(table):
+    text = evidence.describe(evidence.effects(table), "smoke")
+    assert "2 seeds are an observation, not a test" in text
+    assert "says nothing about the paper" in text
+
+
+def test_cells_that_a_table_lacks_give_no_effect():
+    assert evidence.effects(pd.DataFrame(columns=list(tables.COLUMNS))).empty

@@ -1,0 +1,180 @@
+"""Lockstep training: company changes nothing, teachers answer once, a failure stays one's own."""
+
+import copy
+
+import pytest
+import torch
+
+from kdnb import study, train
+from kdnb.checkpoint import Checkpoints
+from kdnb.errors import DivergedError
+from kdnb.models import ResNet
+from kdnb.spec import DistillSpec
+from kdnb.study import ALL_ENSEMBLES
+from tests.conftest import small_profile
+
+CPU = torch.device("cpu")
+
+
+class Counting(ResNet):
+    """A network that counts its forward passes, copies included."""
+
+    passes: dict[int, int] = {}  # noqa: RUF012
+
+    def forward(self, images):
+        Counting.passes[self.number] = Counting.passes.get(self.number, 0) + 1
+        return super().forward(images)
+
+
+@pytest.fixture(scope="module")
+def teachers(small_study, few_digits):
+    """Untrained networks, no two the same: what they teach does not matter here."""
+    specs = [run.spec for run in small_study.runs if run.spec.role == "teacher"]
+    return {
+        spec.id: train.initial(spec.model_copy(update={"seed": number}), 10, 32, CPU)
+        for number, spec in enumerate(specs, start=1)
+    }
+
+
+@pytest.fixture(scope="module")
+def students(small_study):
+    return [run.spec for run in small_study.runs if run.spec.role == "student" and run.name.endswith("Ss")]
+
+
+@pytest.fixture(scope="module")
+def together(students, teachers, few_digits):
+    return train.train(students, few_digits, teachers, CPU)
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in a.state_dict().items())
+
+
+def without_times(log):
+    return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in log]
+
+
+def test_a_student_in_company_equals_itself_trained_alone(students, teachers, few_digits, together):
+    assert len(students) == 3
+    for spec in students:
+        alone = train.train([spec], few_digits, teachers, CPU)[spec.id]
+        assert same(alone.network, together[spec.id].network)
+        assert without_times(alone.log) == without_times(together[spec.id].log)
+
+
+def test_students_of_different_teachers_become_different_networks(students, together):
+    first, second, third = (together[spec.id].network for spec in students)
+    assert not same(first, second)
+    assert not same(second, third)
+
+
+def test_thirty_students_of_six_teachers_cost_six_teacher_passes_a_batch(few_digits):
+    one_epoch = small_profile().student.model_copy(
+        update={"train": small_profile().student.train.model_copy(update={"epochs": 1})}
+    )
+    profile = small_profile(ensembles=ALL_ENSEMBLES, student=one_epoch, students=("w",))
+    runs = study.build(profile, few_digits.hash).runs
+    numbers = {run.spec.id: number for number, run in enumerate(r for r in runs if r.spec.role == "teacher")}
+    teachers = {}
+    for run, number in numbers.items():
+        teachers[run] = Counting(8, 2, [(8, 1, 1), (16, 1, 2), (32, 1, 1)], 10)
+        teachers[run].number = number
+    fifteen = [run.spec for run in runs if run.spec.role == "student"]
+    more = [s.model_copy(update={"distill": s.distill and DistillSpec(alpha=0.3)}) for s in fifteen[1:]]
+    again = fifteen[0].model_copy(update={"train": fifteen[0].train.model_copy(update={"learning_rate": 0.01})})
+    Counting.passes = {}
+    result = train.train([*fifteen, *more, again], few_digits, teachers, CPU)
+    batches = train.steps_per_epoch(70, 32)
+    assert len(result) == 30
+    assert Counting.passes == dict.fromkeys(range(6), batches)
+
+
+def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, teachers, few_digits, together, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+
+    def stop(epoch, members):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop)
+    assert checkpoints.load(students[0].id)[1]["epoch"] == 1
+    # the third joins, from its beginning
+    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints)
+    for spec in students:
+        assert same(resumed[spec.id].network, together[spec.id].network)
+        assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)
+
+
+def test_a_damaged_checkpoint_is_reported_set_aside_and_trained_again(
+    students, teachers, few_digits, together, tmp_path
+):
+    checkpoints = Checkpoints(tmp_path)
+    train.train(students[:1], few_digits, teachers, CPU, checkpoints=checkpoints)
+    path = checkpoints.path(students[0].id)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="is damaged .*training again"):
+        result = train.train(students[:1], few_digits, teachers, CPU, checkpoints=checkpoints)
+    assert same(result[students[0].id].network, together[students[0].id].network)
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_a_diverging_run_stops_with_its_name_epoch_and_rate_and_the_others_go_on(
+    students, teachers, few_digits, together
+):
+    wild = students[0].model_copy(update={"train": students[0].train.model_copy(update={"learning_rate": 1e30})})
+    result = train.train([wild, students[1]], few_digits, teachers, CPU)
+    assert same(result[students[1].id].network, together[students[1].id].network)
+    assert isinstance(result[wild.id], DivergedError)
+    assert wild.id in str(result[wild.id])
+    assert "epoch 1" in str(result[wild.id])
+    assert "learning rate" in str(result[wild.id])
+
+
+def test_teachers_are_left_as_they_were_in_either_mode(students, teachers, few_digits):
+    before = {run: copy.deepcopy(network) for run, network in teachers.items()}
+    as_released = students[1].model_copy(update={"distill": DistillSpec(batch_norm="train")})
+    result = train.train([students[1], as_released], few_digits, teachers, CPU)
+    assert all(same(teachers[run], network) for run, network in before.items())
+    assert not same(result[students[1].id].network, result[as_released.id].network)
+
+
+def test_teaching_in_train_mode_uses_the_statistics_of_the_batch(teachers, images):
+    teacher = next(iter(teachers.values()))
+    batch = images[:32].float() / 255
+    copied = train.teaching_copy(teacher, "train")
+    alone, among = copied(batch[:8])[:4], copied(batch)[:4]
+    assert not torch.allclose(alone, among)
+    still = train.teaching_copy(teacher, "eval")
+    torch.testing.assert_close(still(batch[:8])[:4], still(batch)[:4])
+
+
+def test_runs_of_different_streams_do_not_form_a_group(small_study, teachers, few_digits):
+    weak, strong = (next(r.spec for r in small_study.runs if r.name == name) for name in ("Sw", "Ss"))
+    with pytest.raises(ValueError, match="share data, augmentation"):
+        train.train([weak, strong], few_digits, teachers, CPU)
+
+
+def test_a_missing_teacher_is_named(students, few_digits):
+    with pytest.raises(ValueError, match=students[1].teachers[0]):
+        train.train([students[1]], few_digits, {}, CPU)
+
+
+def test_a_last_batch_of_one_image_is_left_out():
+    assert [train.steps_per_epoch(n, 32) for n in (31, 32, 33, 34, 64, 65)] == [1, 1, 1, 2, 2, 2]
+
+
+def test_training_fits_real_digits(digits):
+    """Not a bound on quality: that labels, views and steps belong together, which chance would meet with 10 %."""
+    clean = small_profile(reference=True, ensembles=("",))
+    clean = clean.model_copy(
+        update={
+            "teacher": clean.teacher.model_copy(update={"train": clean.teacher.train.model_copy(update={"epochs": 5})})
+        }
+    )
+    spec = next(r.spec for r in study.build(clean, digits.hash).runs if r.spec.role == "reference")
+    log = train.train([spec], digits, {}, CPU)[spec.id].log
+    assert log[-1]["validation_accuracy"] > 0.8
+    assert log[-1]["loss"] < log[0]["loss"]
