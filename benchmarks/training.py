@@ -85,6 +85,36 @@ def report(name: str, ratios: list[float], bound: float) -> None:
     print(f"{name:<44} {median:6.3f}   [{min(ratios):.3f}, {max(ratios):.3f}]   bound {bound}", flush=True)
 
 
+def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, rounds: int) -> None:
+    """Both ratios for one run, and the rate of the bare loop."""
+    one = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": 1})})
+    numbers, images = np.arange(len(dataset.train)), dataset.train.images.to(device)
+    recipe = augment.recipe(spec.augmentation)
+    bare = bare_loop(spec, dataset, device)
+
+    def real() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            train.train([one], dataset, {}, device, checkpoints=Checkpoints(Path(folder)))
+
+    def make_views() -> None:
+        for start in range(0, len(numbers), train.CHUNK):
+            chunk = slice(start, start + train.CHUNK)
+            augment.views(images[chunk], numbers[chunk], recipe, Stream(0, 1), 0)
+
+    for warmed_up in (bare, real, make_views):
+        warmed_up()
+    times = [[seconds(function, device) for function in (bare, real, make_views)] for _ in range(rounds)]
+    report(f"{name} ({spec.augmentation}): epoch / bare loop", [epoch / loop for loop, epoch, _ in times], 1.25)
+    report(f"{name} ({spec.augmentation}): augmentation / bare steps", [made / loop for loop, _, made in times], 0.15)
+    step = statistics.median(loop for loop, _, _ in times) / train.steps_per_epoch(len(numbers), spec.train.batch_size)
+    rate = estimate.work(one, dataset) / len(numbers) * spec.train.batch_size / step / 1e9
+    network = models.build(spec.model, len(dataset.classes), dataset.side, 0)
+    print(
+        f"  {spec.model.name}: {models.flops(network, 32) / 1e6:.1f} MFLOP forward, {1000 * step:.0f} ms a step of "
+        f"{spec.train.batch_size} images, {rate:.0f} GFLOP/s"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Overhead of the training loop and cost of augmentation.")
     parser.add_argument("--profile", default="cpu")
@@ -107,37 +137,7 @@ def main() -> None:
     print(f"profile {profile.name}, {environment.describe(device)['processor']}, {torch.get_num_threads()} threads")
     print(f"{'ratio':<44} median   [least, most]")
     for name in ("T1w", "T1s"):
-        spec = runs[name]
-        loop = bare_loop(spec, dataset, device)
-        steps = train.steps_per_epoch(len(dataset.train), spec.train.batch_size)
-        overheads, shares, bare_times = [], [], []
-        one = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": 1})})
-        numbers, images = np.arange(len(dataset.train)), dataset.train.images.to(device)
-        recipe = augment.recipe(spec.augmentation)
-
-        def real(one: RunSpec = one) -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                train.train([one], dataset, {}, device, checkpoints=Checkpoints(Path(folder)))
-
-        def make_views(recipe: augment.Recipe = recipe) -> None:
-            for start in range(0, len(numbers), train.CHUNK):
-                chunk = slice(start, start + train.CHUNK)
-                augment.views(images[chunk], numbers[chunk], recipe, Stream(0, 1), 0)
-
-        for timed in (loop, real, make_views):
-            timed()
-        for _ in range(arguments.rounds):
-            bare = seconds(loop, device)
-            overheads.append(seconds(real, device) / bare)
-            shares.append(seconds(make_views, device) / bare)
-            bare_times.append(bare / steps)
-        report(f"{name} ({spec.augmentation}): epoch / bare loop", overheads, 1.25)
-        report(f"{name} ({spec.augmentation}): augmentation / bare step", shares, 0.15)
-        step = statistics.median(bare_times)
-        rate = estimate.work(one, dataset) / len(dataset.train) * spec.train.batch_size / step / 1e9
-        network = models.build(spec.model, classes, 32, 0)
-        print(f"  {spec.model.name}: {models.flops(network, 32) / 1e6:.1f} MFLOP forward, {1000 * step:.0f} ms a step of "
-              f"{spec.train.batch_size} images, {rate:.0f} GFLOP/s")  # fmt: skip
+        measure(name, runs[name], dataset, device, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ user's) as one tensor file, so that the second load takes no time.
 Which images a subset holds depends on their names and a seed, never on the order in which they are found.
 """
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -28,9 +29,9 @@ import os
 import pickle
 import re
 import shutil
-import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -131,7 +132,7 @@ def load(
     if name == "digits":
         dataset = _digits()
     elif name == "fashion-mnist":
-        dataset = _cached(name, lambda: _fashion_mnist(folder), _fashion_mnist_fingerprint(folder))
+        dataset = _fashion_mnist(folder)
     elif name == "cifar100":
         dataset = _cifar100(folder)
     elif match := re.fullmatch(r"cifar100-(\d+)|cifar100-imb(\d+)", name):
@@ -183,7 +184,7 @@ def _cached(name: str, decode: Callable[[], Dataset], fingerprint: str) -> Datas
     if path.exists():
         try:
             return _read_cache(path)
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
             warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=3)
     dataset = decode()
     dataset = replace(dataset, hash=content_hash(dataset))
@@ -207,13 +208,14 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
         "std": dataset.std,
         "hash": dataset.hash,
     }
+    temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        os.close(handle)
         save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         warnings.warn(f"cannot keep the decoded images in {path} ({error}); set KDNB_CACHE to another", stacklevel=4)
 
 
@@ -280,20 +282,28 @@ def _cifar100_from(source: "Source") -> Dataset:
 
 
 def _cifar100_from_pickles(folder: Path) -> Dataset:
-    classes = tuple(_unpickle(folder / "meta")["fine_label_names"])
+    def part(name: str, make: Callable[[dict[str, Any]], Any]) -> Any:
+        content = _unpickle(folder / name)
+        try:
+            return make(content)
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise DataError(
+                f"{folder / name} does not hold what CIFAR-100's does ({error!r}); fetch it again"
+            ) from None
 
-    def split(part: str) -> Split:
-        content = _unpickle(folder / part)
+    classes: tuple[str, ...] = part("meta", lambda content: tuple(content["fine_label_names"]))
+
+    def images(content: dict[str, Any]) -> Split:
         labels = torch.tensor(content["fine_labels"], dtype=torch.int64)
-        images = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
-        if len(labels) != len(images):
-            raise DataError(f"{folder / part} has {len(images)} images and {len(labels)} labels; fetch it again")
+        pixels = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
+        if len(labels) != len(pixels):
+            raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
         names = tuple(
             f"{classes[label]}/{file}" for label, file in zip(labels.tolist(), content["filenames"], strict=True)
         )
-        return Split(images, labels, names)
+        return Split(pixels, labels, names)
 
-    return Dataset("cifar100", classes, split("train"), split("test"), CIFAR_MEAN, CIFAR_STD)
+    return Dataset("cifar100", classes, part("train", images), part("test", images), CIFAR_MEAN, CIFAR_STD)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -321,19 +331,22 @@ def _unpickle(path: Path) -> dict[str, Any]:
 def _cifar100_subset(
     name: str, match: re.Match[str], root: Path, train_list: str | Path | None, split_seed: int
 ) -> Dataset:
+    if match[2] and int(match[2]) < 1:
+        raise DataError(f"{name} has a factor below 1; name one from 1 to 500")
     full = _cifar100(root)
     if train_list is not None:
         index = _from_list(full.train, find_list(train_list, root), full.classes)
     else:
         per_class = int(match[1] or 0)
-        keep = long_tail(int(match[2])) if match[2] else [per_class] * len(full.classes)
+        number = len(full.classes)
+        keep = long_tail(int(match[2]), classes=number) if match[2] else [per_class] * number
         index = _from_seed(name, full, keep, split_seed)
     return Dataset(name, full.classes, full.train.select(index), full.validation, full.mean, full.std)
 
 
 def long_tail(factor: int, most: int = 500, classes: int = 100) -> list[int]:
     """Training images of each class, from `most` down to `most` / `factor`: ⌊most·(1/factor)^(c/(classes−1))⌋."""
-    return [int(most * (1.0 / factor) ** (c / (classes - 1))) for c in range(classes)]
+    return [int(most * (1.0 / factor) ** (c / max(1, classes - 1))) for c in range(classes)]
 
 
 def _from_seed(name: str, full: Dataset, keep: Sequence[int], seed: int) -> NDArray[np.int64]:
@@ -364,10 +377,14 @@ def find_list(train_list: str | Path, root: Path) -> Path:
 
 
 def _from_list(train: Split, path: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    wanted = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable text file ({error})") from None
+    wanted = [line for line in lines if line]
     place = {name: index for index, name in enumerate(train.names)}
-    for number, name in enumerate(wanted, start=1):
-        if name not in place:
+    for number, name in enumerate(lines, start=1):
+        if name and name not in place:
             raise DataError(f"{path}, line {number}: there is no training image {name!r}; expected class/file.png")
     if len(set(wanted)) != len(wanted):
         twice = next(name for name in wanted if wanted.count(name) > 1)
@@ -398,21 +415,24 @@ def _idx_file(folder: Path, stem: str) -> Path | None:
     return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
 
 
-def _fashion_mnist_fingerprint(root: Path) -> str:
-    folder = _fashion_mnist_folder(root)
-    return _fingerprint(sorted(folder.iterdir())) if folder else "downloaded"
-
-
 def _fashion_mnist(root: Path) -> Dataset:
     if _fashion_mnist_folder(root) is None:
         _download(lambda: _torchvision("FashionMNIST", root), "fashion-mnist", root)
     folder = _fashion_mnist_folder(root)
     if folder is None:
         raise DataError(f"fashion-mnist was downloaded but is not in {root}")
+    return _cached("fashion-mnist", lambda: _fashion_mnist_from(folder), _fingerprint(sorted(folder.iterdir())))
 
+
+def _fashion_mnist_from(folder: Path) -> Dataset:
     def split(part: str) -> Split:
         pixels = torch.from_numpy(_read_idx(folder, f"{part}-images-idx3-ubyte"))
         labels = torch.from_numpy(_read_idx(folder, f"{part}-labels-idx1-ubyte").astype(np.int64))
+        if len(labels) != len(pixels) or labels.max() >= len(_FASHION_CLASSES):
+            raise DataError(
+                f"{folder / part}-labels-idx1-ubyte has {len(labels)} labels up to {labels.max()} for {len(pixels)} images; "
+                "fetch it again"
+            )
         images = F.pad(pixels, (2, 2, 2, 2)).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
         names = tuple(f"{_FASHION_CLASSES[label]}/{number:05d}" for number, label in enumerate(labels.tolist()))
         return Split(images, labels, names)
@@ -428,7 +448,7 @@ def _read_idx(folder: Path, stem: str) -> NDArray[np.uint8]:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         shape = np.frombuffer(content, dtype=">i4", count=content[3], offset=4)
         return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy()
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DataError(f"{path} is damaged ({error}); fetch it again") from None
 
 
@@ -444,7 +464,7 @@ def _download(fetch: Callable[[], object], name: str, root: Path) -> None:
         fetch()
     except Exception as error:
         raise DataError(
-            f"{name} is not in {root} and could not be downloaded ({str(error).splitlines()[0]}); "
+            f"{name} is not in {root} and could not be downloaded ({(str(error) or repr(error)).splitlines()[0]}); "
             "name the folder that holds it with --data-root or KDNB_DATA"
         ) from None
 
@@ -521,7 +541,7 @@ def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
             _tree_fingerprint(folder),
         ),
         # the path is this machine's: what the data set is called elsewhere must not depend on it
-        name=f"imagefolder:{folder.name}",
+        name=f"imagefolder:{folder.resolve().name}",
     )
 
 
@@ -575,7 +595,12 @@ def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
 def _decode(source: Source, file: str, side: int, exact: bool) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(source.read(file))) as image:
-            rgb = image.convert("RGB")
+            picture: Image.Image = image
+            if image.mode.startswith("I;16"):  # convert would clip its 65,536 shades to 255
+                picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            elif "transparency" in image.info:  # as bytes, it would be warned about
+                picture = image.convert("RGBA")
+            rgb = picture.convert("RGB")
     except Exception as error:
         raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
     if rgb.size != (side, side):
