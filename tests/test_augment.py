@@ -1,5 +1,6 @@
 """Augmentation on a whole batch, held against torchvision's transforms for single images."""
 
+import itertools
 import math
 import random
 from dataclasses import fields, replace
@@ -28,6 +29,8 @@ MANY = 40_000
 CROP, FLIP, ROTATION = replace(WEAK, flip=0.0, rotation=0.0), Recipe(flip=0.5), Recipe(rotation=15.0)
 POLICY, HOLE = Recipe(policy=1.0), Recipe(hole=16 / 224)
 AUTOAUGMENT = AutoAugment(AutoAugmentPolicy.CIFAR10)
+BLENDS = {"Color", "Contrast", "Sharpness", "AutoContrast"}
+"""The operations that torchvision's two sets of kernels round differently."""
 RECIPES = st.sampled_from([CLEAN, WEAK, STRONG, dial(0.5)])
 
 
@@ -184,7 +187,8 @@ def test_an_operation_is_torchvisions_at_every_magnitude(pictures, name):
     for magnitude in np.unique(magnitudes.numpy()).tolist():
         for signed_magnitude in (magnitude, -magnitude)[: 1 + signed]:
             expected = torch.stack([operated(image, name, signed_magnitude) for image in some])
-            assert apart(augment._operate(some, name, signed_magnitude, 1.0), expected).max() <= 1
+            view = augment._operate(some, name, signed_magnitude, 1.0)
+            assert apart(view, expected).max() <= (1 if name in BLENDS else 0)
 
 
 @pytest.mark.parametrize("stage", [0, 1])
@@ -228,19 +232,18 @@ def test_a_weak_view_is_torchvisions(pictures, size):
     difference = apart(
         augment.apply(pictures, WEAK, draws, size), rotated(flipped(cropped(pictures, draws, size), draws), draws)
     )
-    assert difference.max() <= 2
+    assert share(difference > 2) <= 1e-3
     assert share(difference > 0) < 2e-3
 
 
 @pytest.mark.parametrize("size", [32, 64, 224])
 def test_a_strong_view_is_torchvisions(pictures, size):
-    some = pictures[: 128 if size < 224 else 24]
+    some = pictures[: 128 if size < 224 else 64]
     draws = drawn(STRONG, some)
     start = flipped(augment.apply(some, CROP, draws, size), draws)
     expected = cut_out(autoaugmented(start, draws), draws, round(16 / 224 * size))
     difference = apart(augment.apply(some, STRONG, draws, size), expected)
-    print("STRONG", size, share_of_images(difference > 1))
-    assert share_of_images(difference > 1) < 0.09
+    assert share_of_images(difference > 1) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -323,9 +326,20 @@ def test_signs_are_even_and_holes_centred_anywhere():
 
 def test_the_decisions_on_an_image_are_independent():
     draws = many(replace(STRONG, rotation=15.0))
-    area = draws.height * draws.width
-    decisions = np.vstack([area, draws.flip, draws.angle, draws.policy, draws.positive.T, draws.hole.T])
-    correlation = np.corrcoef(decisions) - np.eye(len(decisions))
+    probability = np.array([(first, second) for (_, first, _), (_, second, _) in AUTOAUGMENT.policies])
+    decisions = [
+        draws.height * draws.width,
+        np.log(draws.height / draws.width),
+        (draws.top + 0.5) / (32 - draws.height + 1),
+        (draws.left + 0.5) / (32 - draws.width + 1),
+        draws.flip,
+        draws.angle,
+        draws.policy,
+        *(draws.applied - probability[draws.policy]).T,
+        *draws.positive.T,
+        *draws.hole.T,
+    ]
+    correlation = np.corrcoef(np.vstack(decisions)) - np.eye(len(decisions))
     assert np.abs(correlation).max() < 5 / math.sqrt(MANY)
 
 
@@ -428,12 +442,16 @@ def test_views_move_away_from_the_clean_image_as_the_dial_turns(pictures, seed):
     assert (np.diff(turns) > 2.0).all()
 
 
-@pytest.mark.parametrize("start", [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999])
-def test_a_small_turn_of_the_dial_changes_little(pictures, start):
-    def at(turn: float) -> Tensor:
-        return views(pictures, np.arange(len(pictures)), dial(turn), Stream(0), 0)
-
-    assert distance(at(start + 0.001), at(start)) < 0.02 * distance(at(1.0), pictures)
+@pytest.mark.parametrize(
+    ("turns", "most"),
+    [(np.linspace(0, 1, 101), 0.08), (np.linspace(0, 0.01, 11), 0.02), (np.linspace(0.99, 1, 11), 0.02)],
+    ids=["all the way", "at clean", "at strong"],
+)
+def test_a_small_turn_of_the_dial_changes_little(pictures, turns, most):
+    at = [views(pictures, np.arange(len(pictures)), dial(turn), Stream(0), 0) for turn in turns]
+    steps = [distance(one, other) for one, other in itertools.pairwise(at)]
+    whole = distance(views(pictures, np.arange(len(pictures)), STRONG, Stream(0), 0), pictures)
+    assert max(steps) < most * whole
 
 
 @pytest.mark.parametrize("recipe", [dial(0.0), dial(0.5), dial(1.0)], ids=["0", "0.5", "1"])

@@ -1,0 +1,187 @@
+"""The loss against its formula and its limits, and the learning rate against the paper's table of epochs."""
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kdnb import distill
+from kdnb.spec import CosineSchedule, DistillSpec, OneCycleSchedule, StepSchedule, TrainSpec
+
+PAPER = DistillSpec(temperature=3.0, alpha=0.6)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor, list[Tensor]]:
+    """A student's logits, labels, and the logits of two teachers."""
+    random = torch.Generator().manual_seed(0)
+    student, *teachers = 3.0 * torch.randn(3, 6, 4, generator=random, dtype=torch.float64)
+    return student, torch.randint(4, (6,), generator=random), teachers
+
+
+def gradient(student: Tensor, labels: Tensor, teachers: list[Tensor], settings: DistillSpec) -> Tensor:
+    student = student.clone().requires_grad_()
+    (of_student,) = torch.autograd.grad(distill.loss(student, labels, teachers, settings), student)
+    return of_student
+
+
+def softmax(logits: Tensor, temperature: float = 1.0) -> np.ndarray:
+    powers = np.exp(logits.numpy() / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> float:
+    return float((p * np.log(p / q)).sum(axis=1).mean())
+
+
+# -- the loss --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("temperature", "alpha"), [(3.0, 0.6), (1.0, 0.0), (8.0, 0.25)])
+def test_the_loss_of_two_teachers_is_the_papers_formula(batch, temperature, alpha):
+    student, labels, teachers = batch
+    hard = -np.log(softmax(student)[np.arange(6), labels]).mean()
+    q = softmax(student, temperature)
+    each = [alpha * hard + (1 - alpha) * temperature**2 * kl(softmax(t, temperature), q) for t in teachers]
+    settings = DistillSpec(temperature=temperature, alpha=alpha)
+    assert float(distill.loss(student, labels, teachers, settings)) == pytest.approx(np.mean(each))
+
+
+def test_without_teachers_the_loss_is_cross_entropy(batch):
+    student, labels, _ = batch
+    assert distill.loss(student, labels, [], None) == F.cross_entropy(student, labels)
+
+
+def test_with_all_weight_on_labels_the_loss_is_cross_entropy(batch):
+    student, labels, teachers = batch
+    settings = DistillSpec(temperature=3.0, alpha=1.0)
+    assert float(distill.loss(student, labels, teachers, settings)) == pytest.approx(
+        float(F.cross_entropy(student, labels))
+    )
+
+
+def test_a_student_equal_to_its_teacher_pays_only_for_the_labels(batch):
+    student, labels, _ = batch
+    expected = 0.6 * float(F.cross_entropy(student, labels))
+    assert float(distill.loss(student, labels, [student, student], PAPER)) == pytest.approx(expected)
+
+
+def test_with_all_weight_on_a_teacher_that_the_student_equals_nothing_pulls(batch):
+    student, labels, _ = batch
+    pull = gradient(student, labels, [student], DistillSpec(temperature=3.0, alpha=0.0))
+    assert pull.abs().max() < 1e-12
+
+
+def test_matching_each_teacher_costs_more_than_matching_their_mean(batch):
+    student, labels, teachers = batch
+    q = softmax(student, 3.0)
+    to_their_mean = 9.0 * kl(np.mean([softmax(teacher, 3.0) for teacher in teachers], axis=0), q)
+    each = float(distill.loss(student, labels, teachers, DistillSpec(temperature=3.0, alpha=0.0)))
+    assert each > 1.05 * to_their_mean
+
+
+def test_the_order_of_teachers_does_not_matter(batch):
+    student, labels, (first, second) = batch
+    forth, back = (float(distill.loss(student, labels, pair, PAPER)) for pair in ([first, second], [second, first]))
+    assert forth == pytest.approx(back)
+
+
+def test_the_soft_gradient_keeps_its_size_as_the_temperature_grows(batch):
+    warm, hot = (gradient(*batch, DistillSpec(temperature=t, alpha=0.0)).norm() for t in (50.0, 200.0))
+    assert float(hot / warm) == pytest.approx(1.0, abs=0.05)
+
+
+def test_at_a_high_temperature_the_soft_gradient_is_the_difference_of_centred_logits(batch):
+    student, labels, (teacher, _) = batch
+    soft = gradient(student, labels, [teacher], DistillSpec(temperature=1e4, alpha=0.0))
+    apart = student - teacher
+    expected = (apart - apart.mean(dim=1, keepdim=True)) / apart.numel()
+    assert torch.allclose(soft, expected, rtol=1e-2, atol=1e-5)
+
+
+def test_the_gradient_is_that_of_finite_differences(batch):
+    student, labels, teachers = batch
+    student = student.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda logits: distill.loss(logits, labels, teachers, PAPER), student)
+
+
+def test_the_loss_stays_finite_for_logits_whose_probabilities_underflow():
+    student = torch.tensor([[2000.0, -2000.0]], requires_grad=True)
+    loss = distill.loss(student, torch.tensor([0]), [torch.tensor([[-2000.0, 2000.0]])], PAPER)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.4 * 9 * 4000 / 3)
+    assert student.grad.isfinite().all()
+
+
+# -- the learning rate -----------------------------------------------------------------------------------------------
+
+
+def training(schedule, epochs: int = 61) -> TrainSpec:
+    return TrainSpec(epochs=epochs, learning_rate=0.1, schedule=schedule)
+
+
+def rates(settings: TrainSpec, steps_per_epoch: int) -> list[float]:
+    steps = range(settings.epochs * steps_per_epoch)
+    return [distill.learning_rate(settings, step, steps_per_epoch) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, 0.0125), (3, 0.05), (7, 0.1), (24, 0.1), (25, 0.01), (39, 0.01), (40, 0.001), (59, 0.001), (60, 0.0001)],
+)
+def test_the_papers_teacher_warms_up_for_8_epochs_and_steps_down_at_25_40_and_60(epoch, expected):
+    paper = training(StepSchedule(milestones=(25, 40, 60)))
+    first, last = (distill.learning_rate(paper, step, 391) for step in (391 * epoch, 391 * epoch + 390))
+    assert first == last == pytest.approx(expected)
+
+
+def test_without_a_warm_up_the_steps_begin_at_the_full_rate():
+    assert rates(training(StepSchedule(milestones=(1,), warmup_epochs=0), epochs=2), 3) == pytest.approx(
+        [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
+    )
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing():
+    settings = training(OneCycleSchedule(rise=0.3), epochs=10)
+    cycle = np.array(rates(settings, 20))
+    top = int(cycle.argmax())
+    assert top == 60
+    assert cycle[top] == pytest.approx(0.1)
+    assert (np.diff(cycle[: top + 1]) > 0).all()
+    assert (np.diff(cycle[top:]) < 0).all()
+    assert cycle[0] < 0.002
+    assert cycle[-1] < 1e-4
+
+
+def test_cosine_starts_at_the_full_rate_is_half_way_down_in_the_middle_and_ends_near_zero():
+    cosine = rates(training(CosineSchedule(), epochs=10), 20)
+    assert cosine[0] == pytest.approx(0.1)
+    assert cosine[100] == pytest.approx(0.05)
+    assert 0.0 < cosine[-1] < 1e-4
+    assert (np.diff(cosine) < 0).all()
+
+
+def test_a_warm_up_scales_the_cosine_epoch_by_epoch():
+    plain, warmed = (rates(training(CosineSchedule(warmup_epochs=w), epochs=10), 5) for w in (0, 4))
+    shares = np.array(warmed) / np.array(plain)
+    assert shares == pytest.approx(np.repeat([0.25, 0.5, 0.75] + [1.0] * 7, 5))
+
+
+schedules = st.one_of(
+    st.builds(OneCycleSchedule, rise=st.floats(0.001, 0.999)),
+    st.builds(CosineSchedule, warmup_epochs=st.integers(0, 10)),
+    st.builds(StepSchedule, milestones=st.lists(st.integers(0, 20), max_size=4).map(tuple)),
+)
+
+
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.given(schedules, st.integers(1, 20), st.integers(1, 9))
+def test_every_step_has_a_positive_rate_of_at_most_the_peak_that_depends_on_its_number_alone(schedule, epochs, steps):
+    forth = rates(training(schedule, epochs), steps)
+    assert all(0.0 < rate <= 0.1 * (1 + 1e-12) for rate in forth)
+    total = epochs * steps
+    back = [distill.learning_rate(training(schedule, epochs), step, steps) for step in reversed(range(total))]
+    assert back[::-1] == forth
