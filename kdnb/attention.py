@@ -80,8 +80,13 @@ def rollout(network: VisionTransformer, images: Tensor) -> Tensor:
 
 
 def heatmaps(maps: Tensor, side: int) -> Tensor:
-    """Maps (N, h, w) resized to (N, side, side), bilinear without aligned corners, each scaled to [0, 1]."""
-    large = F.interpolate(maps.unsqueeze(1).float(), size=(side, side), mode="bilinear", align_corners=False).squeeze(1)
+    """Maps (N, h, w) resized to (N, side, side), bilinear without aligned corners, each scaled to [0, 1];
+    a constant map to 0."""
+    maps = maps.float()
+    maps = maps - maps.amin(
+        dim=(1, 2), keepdim=True
+    )  # resizing a constant other than 0 leaves rounding errors to scale
+    large = F.interpolate(maps.unsqueeze(1), size=(side, side), mode="bilinear", align_corners=False).squeeze(1)
     low, high = large.amin(dim=(1, 2), keepdim=True), large.amax(dim=(1, 2), keepdim=True)
     return (large - low) / (high - low + EPSILON)
 
@@ -157,8 +162,10 @@ def excess_iou(several: Sequence[Tensor]) -> float:
 
 def _overlap(several: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Pixels in which all, and in which any, attend: two counts (N,)."""
-    if len(several) < 2:
-        raise ValueError(f"an overlap is of two or more networks' masks, not of {len(several)}")
+    if len(several) < 2 or len(several[0]) == 0:
+        raise ValueError(
+            f"an overlap is of two or more networks' masks of some images, not of {len(several)} networks'"
+        )
     if len({mask.shape for mask in several}) != 1 or any(mask.dtype != torch.bool for mask in several):
         shapes = ", ".join(f"{mask.dtype} {tuple(mask.shape)}" for mask in several)
         raise ValueError(f"expected boolean masks of one shape, got {shapes}")

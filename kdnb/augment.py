@@ -217,8 +217,8 @@ def _resized_crop(images: Tensor, draws: Draws, size: int) -> Tensor:
     side = images.shape[-1]
     across = _bicubic_weights(_on(draws.left, images), _on(draws.width, images), side, size)
     down = _bicubic_weights(_on(draws.top, images), _on(draws.height, images), side, size)
-    rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).round_().clamp_(0, 255)
-    return torch.matmul(down.unsqueeze(1), rows).round_().clamp_(0, 255).to(torch.uint8)
+    rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
+    return torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
 
 
 def _bicubic_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:

@@ -24,7 +24,12 @@ def loss(student: Tensor, labels: Tensor, teachers: Sequence[Tensor], settings: 
 
     Returns:
         A scalar, in nats.
+
+    Raises:
+        ValueError: teachers without settings, or settings without teachers.
     """
+    if bool(teachers) != (settings is not None):
+        raise ValueError(f"{len(teachers)} teachers with {settings}: teachers and settings of distillation go together")
     hard = F.cross_entropy(student, labels)
     if settings is None:
         return hard

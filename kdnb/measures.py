@@ -41,6 +41,8 @@ def _labels(logits: Tensor, labels: Tensor) -> Tensor:
 
 def ensemble_logits(teachers: Sequence[Tensor]) -> Tensor:
     """The mean of the teachers' logits: what the released code compares a student with. (N, K)"""
+    if not teachers:
+        raise ValueError("an ensemble has at least one teacher")
     return torch.stack(_logits(*teachers)).mean(dim=0)
 
 
@@ -188,6 +190,8 @@ def error_consistency(teacher: Tensor, student: Tensor, labels: Tensor) -> float
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> float:
     """KL(teacher ‖ student) of the predicted distributions, the mean over images, in nats; 0 where they are equal."""
+    if not temperature > 0:
+        raise ValueError(f"a temperature is positive, not {temperature}")
     teacher, student = _logits(teacher, student)
     student, teacher = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
     # Both sides as logarithms: a probability that underflows to 0 would otherwise make 0·log 0 or log 0.
@@ -195,8 +199,10 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> fl
 
 
 def divergence_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
-    """Ten times the divergence at temperature 1, averaged over batches with equal weight."""
-    return 10.0 * _mean_over_batches(divergence, teacher, student, batch_size)
+    """Ten times the divergence at temperature 1 *of the teacher from the student*, KL(student ‖ teacher), averaged over
+    batches with equal weight. The released function takes the logarithm of its first argument, the teacher, and weighs
+    with its second: the other way round than the textbook's fidelity."""
+    return 10.0 * _mean_over_batches(divergence, student, teacher, batch_size)
 
 
 def mutual_information(

@@ -54,7 +54,7 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
         DataError: the ImageNet weights could not be fetched.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         if match := re.fullmatch(r"resnet8-w([1-9]\d*)", spec.name):
             network: Network = _resnet8(int(match[1]), classes)
         elif spec.name in ("resnet20", "resnet56"):

@@ -37,6 +37,8 @@ COLUMNS = (
 
 Row = dict[str, Any]
 
+_BLANK: Row = dict.fromkeys(COLUMNS, "")
+
 
 def table(study: Study, store: Store) -> pd.DataFrame:
     """The tidy table of a study.
@@ -56,7 +58,7 @@ def table(study: Study, store: Store) -> pd.DataFrame:
         runs = {run.name: run for run in study.runs if run.seed == seed}
         entries = {name: store.entry(run.spec.id) for name, run in runs.items()}
         rows += [{"profile": study.profile.name, "seed": seed} | row for row in _seed(runs, entries)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).fillna(dict.fromkeys(COLUMNS[:-1], ""))
+    return pd.DataFrame([_BLANK | row for row in rows], columns=list(COLUMNS))
 
 
 def _seed(runs: dict[str, Run], entries: dict[str, Entry]) -> Iterator[Row]:

@@ -162,6 +162,7 @@ def test_of_two_processes_that_want_the_same_runs_each_run_is_trained_once(tmp_p
         sys.executable, "-m", "kdnb.cli", "run", "--store", str(tmp_path / "store"), "--epochs", "1", "--set",
         'ensembles=["", "w"]', "--set", "record={maps: 40, train_sample: 50, validate_sample: 60}", "--device", "cpu",
     ]  # fmt: skip
+    command += ["--threads", "1"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     texts = ["".join(process.communicate(timeout=300)) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts

@@ -94,7 +94,7 @@ def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_diffe
 def test_a_table_of_an_incomplete_study_is_an_error_that_names_what_is_missing(grid, store, digits):
     more = study.build(grid.profile, digits.hash, seeds=[0, 7])
     with pytest.raises(
-        IncompleteError, match=r"10 of 20 runs of tiny are not in .* the first T1s of seed 7; .*kdnb run"
+        IncompleteError, match=r"11 of 22 runs of tiny are not in .* the first T1s of seed 7; .*kdnb run"
     ):
         tables.table(more, store)
 
