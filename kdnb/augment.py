@@ -191,8 +191,9 @@ def apply(images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None)
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise ValueError(f"expected uint8 images of shape (N, C, S, S), got {images.dtype} {tuple(images.shape)}")
     size = size or images.shape[-1]
-    if recipe.crops or size != images.shape[-1]:
+    if recipe.crops:
         images = _resized_crop(images, draws, size)
+    images = resized(images, size)
     if recipe.flip:
         images = torch.where(_on(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
     if recipe.rotation:
@@ -208,15 +209,34 @@ def _on(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like.device)
 
 
+def resized(images: Tensor, size: int | None) -> Tensor:
+    """The whole images, uint8 (N, 3, S, S), at another side; bicubic. As they are where `size` is None or S."""
+    if size is None or size == images.shape[-1]:
+        return images
+    nowhere, whole = np.zeros(len(images), dtype=np.int64), np.full(len(images), images.shape[-1])
+    return _resize_boxes(images, nowhere, nowhere, whole, whole, size)
+
+
 # -- crop ------------------------------------------------------------------------------------------------------------
 
 
 def _resized_crop(images: Tensor, draws: Draws, size: int) -> Tensor:
+    return _resize_boxes(images, draws.top, draws.left, draws.height, draws.width, size)
+
+
+def _resize_boxes(
+    images: Tensor,
+    top: NDArray[np.int64],
+    left: NDArray[np.int64],
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    size: int,
+) -> Tensor:
     """Bicubic resampling is separable: one matrix of weights a row and one a column of each image, rounded between,
     as in the uint8 kernels of Pillow and torch."""
     side = images.shape[-1]
-    across = _bicubic_weights(_on(draws.left, images), _on(draws.width, images), side, size)
-    down = _bicubic_weights(_on(draws.top, images), _on(draws.height, images), side, size)
+    across = _bicubic_weights(_on(left, images), _on(width, images), side, size)
+    down = _bicubic_weights(_on(top, images), _on(height, images), side, size)
     rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
     return torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
 

@@ -21,7 +21,7 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
 
     A step costs three forward passes: one forward, two back.
     """
-    forward = _flops(spec.model.name, len(dataset.classes), dataset.side)
+    forward = _flops(spec.model.name, len(dataset.classes), spec.side or dataset.side)
     return 3.0 * forward * len(dataset.train) * spec.train.epochs
 
 
@@ -35,7 +35,7 @@ class Estimator:
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
-        self._probed: dict[tuple[str, int, str, str], tuple[float, float]] = {}
+        self._probed: dict[tuple[str, int, str, str, int | None], tuple[float, float]] = {}
 
     def study(self, study: Study, runs: Sequence[Run]) -> float:
         """Seconds to train and record these runs of a study, one group after the other."""
@@ -66,7 +66,7 @@ class Estimator:
     def probe(self, spec: RunSpec) -> tuple[float, float]:
         """Seconds of a training step (with making its batch), and of a forward pass of one image."""
         settings = spec.train
-        key = (spec.model.name, settings.batch_size, spec.augmentation, settings.precision)
+        key = (spec.model.name, settings.batch_size, spec.augmentation, settings.precision, spec.side)
         if key not in self._probed:
             self._probed[key] = self._time(spec)
         return self._probed[key]
@@ -80,7 +80,7 @@ class Estimator:
         if not isinstance(result, train.Trained):
             raise result
         step = result.log[-1]["seconds"] / train.steps_per_epoch(size, settings.batch_size)
-        images, prepare = few.train.images.to(self.device), train.Normaliser(few, self.device)
+        images, prepare = few.train.images.to(self.device), train.Normaliser(few, self.device, spec.side)
         train.logits(result.network, images, prepare, alone)
         began = time.perf_counter()
         train.logits(result.network, images, prepare, alone).cpu()

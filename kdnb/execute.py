@@ -128,7 +128,7 @@ def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torc
     """
     entry = store.entry(run)
     model = entry.spec.model.model_copy(update={"pretrained": False})
-    network = models.build(model, len(dataset.classes), dataset.side, seed=0)
+    network = models.build(model, len(dataset.classes), entry.spec.side or dataset.side, seed=0)
     network.load_state_dict(entry.weights)
     return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 

@@ -54,8 +54,8 @@ def record(
         specs: of these runs, with one seed and the same `record` settings.
         teachers: the networks of all teachers that the specs name, by run id.
     """
-    prepare = Normaliser(dataset, device)
-    settings, seed = specs[0].record, specs[0].seed
+    prepare = Normaliser(dataset, device, specs[0].side)
+    settings = specs[0].record
     mapped = sample(len(dataset.validation), settings.maps)
     trained_on = sample(len(dataset.train), settings.train_sample)
     parts = {"validation": dataset.validation, "train": dataset.train.select(trained_on.numpy())}
@@ -63,14 +63,14 @@ def record(
     for view in VIEWS:
         for part, split in parts.items():
             numbers = trained_on if part == "train" else torch.arange(len(split))
-            shown = _views(split, numbers, view, seed, part, device)
+            shown = _views(split, numbers, view, specs[0], part, device)
             for spec in specs:
                 answers = logits(networks[spec.id], shown, prepare, spec)
                 results[spec.id].predictions[f"{part}/{view}"] = answers.cpu()
                 if part == "validation":
                     results[spec.id].predictions.update(_taught(spec, shown, view, teachers, prepare))
         split = dataset.validation.select(mapped.numpy())
-        shown = _views(split, mapped, view, seed, "validation", device)
+        shown = _views(split, mapped, view, specs[0], "validation", device)
         for spec in specs:
             results[spec.id].attention.update(_maps(networks[spec.id], shown, split.labels, view, prepare))
     for result in results.values():
@@ -82,12 +82,12 @@ def record(
     return results
 
 
-def _views(split: Split, numbers: Tensor, view: str, seed: int, part: str, device: torch.device) -> Tensor:
+def _views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, device: torch.device) -> Tensor:
     """uint8 views of a whole split. Epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'."""
-    recipe, epoch = augment.recipe(view), int(part == "train")
+    recipe, epoch, stream = augment.recipe(view), int(part == "train"), Stream(spec.seed)
     return torch.cat(
         [
-            augment.views(images.to(device), index.numpy(), recipe, Stream(seed), epoch, purpose=Purpose.VIEW)
+            augment.views(images.to(device), index.numpy(), recipe, stream, epoch, size=spec.side, purpose=Purpose.VIEW)
             for images, index in zip(split.images.split(CHUNK), numbers.split(CHUNK), strict=True)
         ]
     )

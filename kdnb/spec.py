@@ -115,6 +115,8 @@ class RunSpec(Strict):
     role: Literal["teacher", "student", "reference"]
     dataset: DatasetId
     model: ModelSpec
+    side: int | None = Field(None, ge=8)
+    """pixels that an image is resized to before a network sees it (the paper: 224); None leaves it as it is"""
     augmentation: Augmentation
     train: TrainSpec
     record: RecordSpec

@@ -63,6 +63,8 @@ class Profile(Strict):
     about: str = ""
     """what it is for and what it costs, a sentence"""
     dataset: DatasetConfig
+    side: int | None = Field(None, ge=8)
+    """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)
     teacher: NetworkConfig
     student: NetworkConfig
@@ -204,6 +206,7 @@ def build(profile: Profile, dataset_hash: str, seeds: Sequence[int] | None = Non
                 role=role,
                 dataset=dataset,
                 model=network.model,
+                side=profile.side,
                 augmentation=augmentation,
                 train=network.train,
                 record=profile.record,

@@ -36,13 +36,15 @@ _INIT_SEED = 1_000_003
 
 
 class Normaliser:
-    """uint8 images to what networks see, (x/255 − mean) / std, channels last, on a device."""
+    """uint8 images to what networks see: at their side, (x/255 − mean) / std, channels last, on a device."""
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device, side: int | None = None) -> None:
+        self._side = side
         mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (dataset.mean, dataset.std))
         self._scale, self._shift = 1.0 / (255.0 * std), -mean / std
 
     def __call__(self, images: Tensor) -> Tensor:
+        images = augment.resized(images, self._side)  # views come at the side already, clean images may not
         return torch.addcmul(self._shift, images.float(), self._scale).contiguous(memory_format=torch.channels_last)
 
 
@@ -109,7 +111,7 @@ class _Member:
 def initial(spec: RunSpec, classes: int, side: int, device: torch.device) -> models.Network:
     """The untrained network of a run: its weights follow from seed and member alone, so that all students of a seed, and
     a teacher's weak and strong version, start from the same."""
-    network = models.build(spec.model, classes, side, spec.seed * _INIT_SEED + spec.member)
+    network = models.build(spec.model, classes, spec.side or side, spec.seed * _INIT_SEED + spec.member)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -117,6 +119,7 @@ def group_key(spec: RunSpec) -> tuple[Any, ...]:
     """Runs with the same key see the same batches and can train in one group."""
     return (
         spec.dataset.hash,
+        spec.side,
         spec.augmentation,
         spec.train.batch_size,
         spec.seed,
@@ -153,7 +156,7 @@ def train(
     if missing:
         raise ValueError(f"no network is given for the teachers {sorted(missing)}")
     members = [_start(spec, dataset, device, checkpoints) for spec in specs]
-    prepare = Normaliser(dataset, device)
+    prepare = Normaliser(dataset, device, specs[0].side)
     train_images, train_labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     look_at = _look(dataset.validation, specs[0], device)
     classroom = _Classroom(teachers)
@@ -232,7 +235,7 @@ def _batches(
     for start in range(0, len(order), chunk):
         index = order[start : start + chunk]
         where = torch.from_numpy(index).to(images.device)
-        views = augment.views(images[where], index, recipe, stream, epoch)
+        views = augment.views(images[where], index, recipe, stream, epoch, size=spec.side)
         for batch, batch_labels in zip(views.split(size), labels[where].split(size), strict=True):
             if len(batch) > 1:
                 yield prepare(batch), batch_labels
@@ -251,7 +254,8 @@ def _run_epoch(
     images: int,
 ) -> None:
     device = next(active[0].network.parameters()).device
-    sums = [torch.zeros(2, dtype=torch.float64, device=device) for _ in active]
+    exact = torch.float32 if device.type == "mps" else torch.float64  # which has no double precision
+    sums = [torch.zeros(2, dtype=exact, device=device) for _ in active]
     seen = 0
     per_epoch = steps_per_epoch(images, active[0].spec.train.batch_size)
     for member in active:
@@ -263,7 +267,7 @@ def _run_epoch(
             heard = [answers[teacher, settings.batch_norm] for teacher in member.spec.teachers] if settings else []
             rate = distill.learning_rate(member.spec.train, epoch * per_epoch + number, per_epoch)
             loss, right = member.step(batch, labels, heard, rate)
-            total += torch.stack([loss.double() * len(labels), right.double()])
+            total += torch.stack([loss.to(exact) * len(labels), right.to(exact)])
         seen += len(labels)
     for member, total in zip(active, sums, strict=True):
         loss_sum, right_sum = total.tolist()
@@ -312,7 +316,7 @@ def _finish_epoch(
     if member.epoch % spec.record.validate_every == 0 or member.epoch == spec.train.epochs:
         images, labels = look_at
         right = logits(member.network, images, prepare, spec).argmax(dim=1) == labels
-        member.log[-1]["validation_accuracy"] = float(right.double().mean())
+        member.log[-1]["validation_accuracy"] = int(right.sum()) / len(right)
     if checkpoints is not None:
         checkpoints.save(spec.id, member.state(), {"epoch": member.epoch, "log": member.log})
 

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb import attention, datasets, evidence, execute, measures, study
+from kdnb import attention, augment, evidence, execute, measures, study, train
 from kdnb import table as tables
 from kdnb.errors import IncompleteError
+from kdnb.record import _views
 from kdnb.store import Store
 from tests.conftest import small_profile
 
@@ -78,17 +79,28 @@ def test_undistilled_students_have_no_fidelity(table):
     assert not tables.select(table, run="T1w_T2w_Sw", measure="agreement").empty
 
 
-def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_differ_between_seeds(grid, store):
-    """Not the logits but the labels and numbers are stored, so this is asked of the function that makes the views."""
-    from kdnb.record import _views
-
-    split = datasets.load("digits").validation
-    numbers = torch.arange(len(split))
-    first, again, other = (
-        _views(split, numbers, "strong", seed, "validation", torch.device("cpu")) for seed in (0, 0, 1)
+def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_differ_between_seeds(grid, digits):
+    """Views are not stored, so this is asked of the function that makes them."""
+    specs = {(run.name, run.seed): run.spec for run in grid.runs}
+    numbers = torch.arange(len(digits.validation))
+    first, another, other_seed = (
+        _views(digits.validation, numbers, "strong", specs[key], "validation", torch.device("cpu"))
+        for key in (("T1w", 0), ("T1s_T2s_Ss", 0), ("T1w", 1))
     )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, another)
+    assert not torch.equal(first, other_seed)
+
+
+def test_networks_see_images_at_the_side_that_the_profile_says(digits, tmp_path):
+    profile = small_profile(ensembles=("",), students=("s",), reference=False, side=48)
+    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    execute.execute(grid, store, bar=False, device="cpu")
+    entry = store.entry(grid.runs[0].spec.id)
+    assert entry.attention["cam-sum/clean"].shape == (40, 12, 12)
+    network = execute.load_network(store, grid.runs[0].spec.id, digits, torch.device("cpu"))
+    large = augment.resized(digits.validation.images[:8], 48)
+    seen = train.Normaliser(digits, torch.device("cpu"))(large)
+    torch.testing.assert_close(network(seen), entry.predictions["validation/clean"][:8], atol=1e-4, rtol=1e-4)
 
 
 def test_a_table_of_an_incomplete_study_is_an_error_that_names_what_is_missing(grid, store, digits):
