@@ -183,6 +183,8 @@ def views(
 
     Returns uint8 of shape (N, 3, size, size), S where no `size` is given, on the device of `images`.
     """
+    if len(index) != len(images):
+        raise ValueError(f"{len(images)} images need as many numbers, not {len(index)}")
     return apply(images, recipe, draw(recipe, stream, epoch, index, images.shape[-1], purpose), size)
 
 

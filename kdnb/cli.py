@@ -113,6 +113,8 @@ def plan(where: Where, device: str, probe: bool) -> None:
         f"{len(study.runs) - len(held)} to train, on {dataset.name} ({len(dataset.train)} + {len(dataset.validation)} "
         f"images, hash {dataset.hash})"
     )
+    for seed in dict.fromkeys(run.seed for run in held):
+        click.echo(f"  seed {seed}  in the store: " + ", ".join(run.name for run in held if run.seed == seed))
     chosen = environment.choose_device(device)
     specs = {run.spec.id: run.spec for run in study.runs}
     estimator = estimate.Estimator(dataset, chosen) if probe else None

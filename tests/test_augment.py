@@ -516,3 +516,8 @@ def test_views_of_any_side_are_uint8_of_the_size_asked_for(side, size, recipe, e
 def test_images_of_the_wrong_kind_are_refused_by_name(wrong, named, recipe):
     with pytest.raises(ValueError, match=named):
         views(wrong, np.arange(len(wrong)), recipe, Stream(0), 0)
+
+
+def test_every_image_needs_a_number():
+    with pytest.raises(ValueError, match="8 images need as many numbers, not 1"):
+        views(photographs(40)[:8], np.arange(1), WEAK, Stream(0), 0)
