@@ -1,148 +1,302 @@
 """The paper's claims, declared as data, and what a table says about each.
 
-A claim is a contrast within a seed: a measure of one cell minus the same of another, in the direction that the paper
-predicts. The strong cell is always the first. The unit is the seed.
+A claim is shown by contrasts within a seed: a measure of one cell minus the same measure of another, with the sign that
+the paper predicts. The unit is the seed; contrasts are paired within it. The first contrast of a claim decides, those
+after it are shown beside it. Claims are declared before a study's first seed is run: whoever changes one afterwards says
+so in the changelog.
+
+**The rule** (`verdict`). Over seeds, an exact sign-flip test of the mean contrast: under the null hypothesis each seed's
+contrast is as likely to be its negative, so p is the share of all 2^n assignments of signs whose mean reaches the observed
+one. A claim is *supported* if the one-sided p in the predicted direction is at most 0.05, *contradicted* if that in the
+opposite direction is, else *inconclusive*. With n seeds the smallest p is 2^-n: fewer than five seeds can only be
+inconclusive, whatever they show.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, cast
 
+import numpy as np
 import pandas as pd
 
 from kdnb.table import select
 
+LEVEL = 0.05
+"""One-sided, for each direction."""
+
 STRONG, WEAK = "T1s_T2s", "T1w_T2w"
 """Two teachers, all strong or all weak: in every profile's grid."""
+
+Verdict = Literal["supported", "contradicted", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A measure of the first cell minus that of the second, within a seed."""
+
+    what: str
+    """the measured quantity, in words"""
+    first: dict[str, str]
+    """the rows of the first cell: a value for each column of the table that selects them"""
+    second: dict[str, str]
+    predicted: Literal[-1, 1]
+    """the sign that the paper predicts of first − second"""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and how it shows in a table."""
+    """What the paper says, how it shows in a table, and what would speak against it."""
 
     key: str
     statement: str
-    what: str
-    """the measured quantity, in words"""
-    strong: dict[str, str]
-    """the rows of the strong cell: a value for each column that selects them"""
-    weak: dict[str, str]
-    predicted: Literal[-1, 1]
-    """the sign that the paper predicts of strong − weak"""
+    cells: str
+    """what is subtracted from what, in words"""
+    contrasts: tuple[Contrast, ...]
+    contradiction: str
+    """what would count as evidence against the claim"""
 
 
-def _within(common: dict[str, str], strong: dict[str, str], weak: dict[str, str]) -> dict[str, Any]:
-    textbook = {"form": "textbook"}
-    return {"strong": textbook | common | strong, "weak": textbook | common | weak}
+def _contrast(
+    what: str, measure: str, first: dict[str, str], second: dict[str, str], predicted: Literal[-1, 1], **common: str
+) -> Contrast:
+    both = {"measure": measure, "form": "textbook"} | common
+    return Contrast(what, both | first, both | second, predicted)
 
 
-def _students(measure: str, view: str, against: str = "") -> dict[str, Any]:
-    common = {"measure": measure, "view": view, "against": against}
-    return _within(common, {"run": f"{STRONG}_Ss"}, {"run": f"{WEAK}_Sw"})
+def _ends(what: str, measure: str, predicted: Literal[-1, 1], **common: str) -> Contrast:
+    """Strong teachers and a strong student − weak teachers and a weak one."""
+    return _contrast(what, measure, {"run": f"{STRONG}_Ss"}, {"run": f"{WEAK}_Sw"}, predicted, **common)
 
+
+ALL_STRONG = "two strong teachers and a strong student − two weak teachers and a weak student"
 
 CLAIMS = (
     Claim(
         "C1",
         "stronger augmentation makes the data less like the clean data",
-        "affinity of the augmentation, to a network trained on clean images",
-        **_within({"measure": "affinity", "run": "reference"}, {"view": "strong"}, {"view": "weak"}),
-        predicted=-1,
+        "strong − weak views, to a network trained on clean images",
+        (
+            _contrast(
+                "affinity (difference of accuracies)",
+                "affinity",
+                {"view": "strong"},
+                {"view": "weak"},
+                -1,
+                run="reference",
+            ),
+        ),
+        "strong views are recognised better than weak ones by a network that knows only clean images",
     ),
     Claim(
         "C2",
         "teachers trained with it attend to more different regions",
-        "attention IoU of two teachers",
-        **_within(
-            {"measure": "attention_iou", "view": "clean", "method": "cam-predicted"}, {"run": STRONG}, {"run": WEAK}
+        "two strong teachers − two weak teachers, clean images",
+        (
+            _contrast(
+                "attention IoU",
+                "attention_iou",
+                {"run": STRONG},
+                {"run": WEAK},
+                -1,
+                view="clean",
+                method="cam-predicted",
+            ),
+            _contrast(
+                "attention IoU beyond area-matched chance",
+                "excess_iou",
+                {"run": STRONG},
+                {"run": WEAK},
+                -1,
+                view="clean",
+                method="cam-predicted",
+            ),
+            _contrast(
+                "attention IoU of maps summed over classes",
+                "attention_iou",
+                {"run": STRONG},
+                {"run": WEAK},
+                -1,
+                view="clean",
+                method="cam-sum",
+            ),
         ),
-        predicted=-1,
+        "attention maps of strong teachers overlap more than those of weak ones",
     ),
     Claim(
         "C3",
         "students distilled with it overfit less",
-        "train–validation gap of the student",
-        **_students("train_validation_gap", "own"),
-        predicted=-1,
+        ALL_STRONG,
+        (_ends("train–validation gap", "train_validation_gap", -1, view="own"),),
+        "the gap of the strong student is the larger one",
     ),
     Claim(
         "C4",
         "they follow their teachers less",
-        "agreement of the student with its teachers",
-        **_students("agreement", "clean", "ensemble"),
-        predicted=-1,
-    ),
-    Claim(
-        "C4",
-        "they follow their teachers less",
-        "KL divergence of the student from its teachers, in nats",
-        **_students("divergence", "clean", "ensemble"),
-        predicted=1,
-    ),
-    Claim(
-        "C4",
-        "they follow their teachers less",
-        "mutual information of student and teachers, in nats",
-        **_students("mutual_information", "clean", "ensemble"),
-        predicted=-1,
+        ALL_STRONG,
+        (
+            _ends("agreement with the teachers", "agreement", -1, view="clean", against="ensemble"),
+            _ends("KL divergence, in nats", "divergence", 1, view="clean", against="ensemble"),
+            _ends("mutual information, in nats", "mutual_information", -1, view="clean", against="ensemble"),
+        ),
+        "the strong student agrees more with its teachers",
     ),
     Claim(
         "C5",
         "they generalise better",
-        "validation accuracy of the student",
-        **_students("accuracy", "clean"),
-        predicted=1,
+        ALL_STRONG,
+        (_ends("validation accuracy", "accuracy", 1, view="clean"),),
+        "the strong student is less accurate on validation images",
+    ),
+    Claim(
+        "C7",
+        "matching logits itself helps generalisation",
+        "a student of two strong teachers − one without teachers, both strong",
+        (
+            _contrast("validation accuracy", "accuracy", {"run": f"{STRONG}_Ss"}, {"run": "Ss"}, 1, view="clean"),
+            _contrast(
+                "validation accuracy, all weak", "accuracy", {"run": f"{WEAK}_Sw"}, {"run": "Sw"}, 1, view="clean"
+            ),
+        ),
+        "the distilled student is less accurate than the undistilled one",
     ),
 )
 
+EFFECT_COLUMNS = ["claim", "what", "decides", "seed", "effect", "predicted", "as_predicted"]
+
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Strong − weak of each claim in each seed: columns claim, statement, what, seed, effect, predicted, as_predicted.
+    """Each contrast in each seed; columns `EFFECT_COLUMNS`. Contrasts whose cells the table lacks give no row.
 
-    A claim whose cells the table does not have gives no row.
+    ``effect`` is first − second in the measure's unit, ``predicted`` the sign that the paper predicts, ``as_predicted``
+    whether it has that sign (an effect of exactly 0 has not).
     """
     rows: list[dict[str, Any]] = []
     for claim in CLAIMS:
-        strong, weak = (
-            select(table, **cast(dict[str, Any], cell)).set_index("seed")["value"]
-            for cell in (claim.strong, claim.weak)
-        )
-        for seed in strong.index.intersection(weak.index):
-            effect = float(strong[seed] - weak[seed])
-            rows.append(
-                {
-                    "claim": claim.key,
-                    "statement": claim.statement,
-                    "what": claim.what,
-                    "seed": seed,
-                    "effect": effect,
-                    "predicted": claim.predicted,
-                    "as_predicted": effect * claim.predicted > 0,
-                }
+        for place, contrast in enumerate(claim.contrasts):
+            first, second = (
+                select(table, **cast(dict[str, Any], cell)).set_index("seed")["value"]
+                for cell in (contrast.first, contrast.second)
             )
-    columns = ["claim", "statement", "what", "seed", "effect", "predicted", "as_predicted"]
+            for seed in first.index.intersection(second.index):
+                effect = float(first[seed] - second[seed])
+                signed = effect * contrast.predicted > 0
+                rows.append(
+                    dict(
+                        zip(
+                            EFFECT_COLUMNS,
+                            (claim.key, contrast.what, place == 0, seed, effect, contrast.predicted, signed),
+                            strict=True,
+                        )
+                    )
+                )
+    return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
+
+
+def sign_flip_p(effects: Sequence[float], direction: Literal[-1, 1]) -> float:
+    """Exact one-sided p of the mean of `effects` in a direction, by flipping the sign of each; 2^-n to 1.
+
+    Raises:
+        ValueError: no effects, one that is not finite, or more than 20 (2^20 assignments; draw from them instead).
+    """
+    if not 1 <= len(effects) <= 20 or not all(math.isfinite(effect) for effect in effects):
+        raise ValueError(f"a sign-flip test takes 1 to 20 finite effects, not {list(effects)}")
+    magnitudes = direction * np.asarray(effects, dtype=np.float64)
+    signs = np.array(list(product((1.0, -1.0), repeat=len(effects))))
+    sums = signs @ magnitudes
+    # Equal sums may differ in their last bits, and must count as equal.
+    return float((sums >= sums[0] - 1e-12 * np.abs(magnitudes).sum()).mean())
+
+
+def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean over seeds; NaN for a single one."""
+    from scipy.stats import t
+
+    n = len(effects)
+    if n < 2:
+        return float("nan"), float("nan")
+    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(np.std(effects, ddof=1)) / math.sqrt(n)
+    mean = float(np.mean(effects))
+    return mean - half, mean + half
+
+
+def verdict(effects: Sequence[float], predicted: Literal[-1, 1]) -> Verdict:
+    """The rule in the module's description."""
+    if sign_flip_p(effects, predicted) <= LEVEL:
+        return "supported"
+    opposite: Literal[-1, 1] = 1 if predicted == -1 else -1
+    return "contradicted" if sign_flip_p(effects, opposite) <= LEVEL else "inconclusive"
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values (Holm 1979), in their order; at most 1."""
+    order = sorted(range(len(p)), key=p.__getitem__)
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def verdicts(effects: pd.DataFrame) -> pd.DataFrame:
+    """A row for each contrast over its seeds: claim, what, decides, seeds, effect (mean), low, high (95 %), share of
+    seeds with the predicted sign, one-sided p in the predicted direction, p_holm (over the deciding contrasts of all
+    claims; NaN for the others) and the verdict."""
+    rows: list[dict[str, Any]] = []
+    for (claim, what), group in effects.groupby(["claim", "what"], sort=False):
+        values = group["effect"].tolist()
+        predicted = cast(Literal[-1, 1], int(group["predicted"].iloc[0]))
+        low, high = interval(values)
+        rows.append(
+            {
+                "claim": claim,
+                "what": what,
+                "decides": bool(group["decides"].iloc[0]),
+                "seeds": len(values),
+                "effect": float(np.mean(values)),
+                "low": low,
+                "high": high,
+                "share": float(group["as_predicted"].mean()),
+                "p": sign_flip_p(values, predicted),
+                "p_holm": float("nan"),
+                "verdict": verdict(values, predicted),
+            }
+        )
+    deciding = [row for row in rows if row["decides"]]
+    for row, adjusted in zip(deciding, holm([row["p"] for row in deciding]), strict=True):
+        row["p_holm"] = adjusted
+    columns = [
+        "claim", "what", "decides", "seeds", "effect", "low", "high", "share", "p", "p_holm", "verdict",
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
 def describe(effects: pd.DataFrame, profile: str) -> str:
-    """What a table says about the claims, in words that a few seeds can bear."""
-    lines = [f"The paper's claims, strong − weak, as the profile {profile} shows them:", ""]
-    for (claim, statement), of_claim in effects.groupby(["claim", "statement"], sort=False):
-        lines.append(f"{claim}  {statement}")
+    """What a table says about the claims, in words that its number of seeds can bear."""
+    lines = [f"The paper's claims, as the profile {profile} shows them:"]
+    judged = {(row["claim"], row["what"]): row for row in verdicts(effects).to_dict("records")}
+    for claim in CLAIMS:
+        of_claim = effects[effects["claim"] == claim.key]
+        if of_claim.empty:
+            continue
+        lines += ["", f"{claim.key}  {claim.statement}", f"    {claim.cells}"]
         for what, group in of_claim.groupby("what", sort=False):
-            values, seeds = group["effect"], len(group)
             way = "down" if group["predicted"].iloc[0] < 0 else "up"
-            agree = int(group["as_predicted"].sum())
-            shown = ", ".join(f"{value:+.3f}" for value in values)
-            verdict = (
-                f"{agree} of {seeds} seeds as predicted" if seeds > 1 else ("as predicted" if agree else "not so here")
-            )
-            lines.append(f"    {what}: {shown}; predicted {way}; {verdict}")
+            seeds, agree = len(group), int(group["as_predicted"].sum())
+            shown = ", ".join(f"{value:+.3f}" for value in group["effect"])
+            told = "as predicted" if agree else "not so here"
+            if seeds > 1:
+                row = judged[claim.key, what]
+                told = f"{agree} of {seeds} seeds as predicted, p = {row['p']:.3f}: {row['verdict']}"
+            lines.append(f"      {what}: {shown}; predicted {way}; {told}")
     seeds = effects["seed"].nunique()
-    lines += [
-        "",
-        f"{'One seed is' if seeds == 1 else f'{seeds} seeds are'} an observation, not a test: "
-        f"with n seeds the smallest one-sided p is 2^-n, and five seeds are the least that can reach 0.05.",
-    ]
+    if seeds < 5:
+        lines += [
+            "",
+            f"{'One seed is' if seeds == 1 else f'{seeds} seeds are'} an observation, not a test: with n seeds the "
+            "smallest one-sided p is 2^-n,\nand five seeds are the least that can reach 0.05.",
+        ]
     if profile == "smoke":
         lines.append(
             "This is the smallest profile: tiny networks, 599 scanned digits, a few epochs. It shows that the whole path\n"

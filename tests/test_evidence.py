@@ -1,0 +1,138 @@
+"""The rule that turns seeds into verdicts: exact where it can be, calibrated over many draws."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from kdnb import evidence
+from kdnb.table import COLUMNS
+
+finite = st.floats(-1, 1).filter(lambda x: abs(x) > 1e-6)
+
+
+def synthetic(seeds, shift, noise, generator):
+    """A table in which every contrast of every claim is shift · (predicted sign) plus noise."""
+    values = {}
+    for contrast, seed in itertools.product((c for claim in evidence.CLAIMS for c in claim.contrasts), range(seeds)):
+        first, second = (tuple(sorted((cell | {"seed": seed}).items())) for cell in (contrast.first, contrast.second))
+        effect = contrast.predicted * shift + noise * generator.standard_normal()
+        # Claims share cells: what one of them settled, the next builds on.
+        values.setdefault(first, values.get(second, 0.5) + effect)
+        values.setdefault(second, values[first] - effect)
+    rows = [dict.fromkeys(COLUMNS, "") | dict(cell) | {"value": value} for cell, value in values.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def test_claims_are_declared_whole():
+    assert [claim.key for claim in evidence.CLAIMS] == ["C1", "C2", "C3", "C4", "C5", "C7"]
+    for claim in evidence.CLAIMS:
+        assert all((claim.statement, claim.cells, claim.contradiction))
+        assert len({contrast.what for contrast in claim.contrasts}) == len(claim.contrasts) > 0
+        assert all(contrast.first != contrast.second for contrast in claim.contrasts)
+
+
+def test_the_smallest_p_of_n_seeds_is_two_to_the_minus_n():
+    for n in range(1, 8):
+        assert evidence.sign_flip_p([0.1 + 0.01 * i for i in range(n)], 1) == 2.0**-n
+
+
+@given(st.lists(finite, min_size=1, max_size=7), st.sampled_from([-1, 1]))
+def test_the_sign_flip_test_is_the_share_of_all_assignments(effects, direction):
+    sums = [
+        sum(s * e for s, e in zip(signs, effects, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(effects))
+    ]
+    reached = sum(direction * total >= direction * sum(effects) - 1e-9 for total in sums)
+    assert evidence.sign_flip_p(effects, direction) == pytest.approx(reached / len(sums))
+
+
+def test_the_sign_flip_test_is_scipys_permutation_test():
+    effects = np.array([0.3, -0.1, 0.25, 0.4, 0.05, 0.2])
+    theirs = stats.permutation_test(
+        (effects,), np.mean, permutation_type="samples", alternative="greater", n_resamples=np.inf
+    )
+    assert evidence.sign_flip_p(effects.tolist(), 1) == pytest.approx(theirs.pvalue)
+
+
+@given(st.lists(finite, min_size=1, max_size=8), st.sampled_from([-1, 1]))
+def test_a_verdict_turns_with_the_prediction(effects, predicted):
+    turned = {"supported": "contradicted", "contradicted": "supported", "inconclusive": "inconclusive"}
+    assert evidence.verdict(effects, -predicted) == turned[evidence.verdict(effects, predicted)]
+
+
+def test_fewer_than_five_seeds_are_inconclusive_whatever_they_show():
+    assert [evidence.verdict([0.5] * n, 1) for n in range(1, 6)] == ["inconclusive"] * 4 + ["supported"]
+
+
+def test_effects_of_exactly_zero_support_nothing():
+    assert evidence.verdict([0.0] * 10, 1) == "inconclusive"
+
+
+@pytest.mark.parametrize("effects", [[], [math.nan], [0.1] * 21])
+def test_what_cannot_be_tested_is_an_error(effects):
+    with pytest.raises(ValueError, match="1 to 20 finite effects"):
+        evidence.sign_flip_p(effects, 1)
+
+
+def test_the_interval_is_students():
+    effects = [0.1, 0.3, 0.2, 0.25]
+    expected = stats.t.interval(0.95, 3, loc=np.mean(effects), scale=stats.sem(effects))
+    assert evidence.interval(effects) == pytest.approx(expected)
+    assert all(math.isnan(bound) for bound in evidence.interval([0.1]))
+
+
+def test_holm_by_hand():
+    assert evidence.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert evidence.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert evidence.holm([]) == []
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.2, "supported"), (-0.2, "contradicted")])
+def test_a_planted_effect_is_found_in_its_direction(shift, expected):
+    table = synthetic(5, shift, 0.02, np.random.default_rng(0))
+    judged = evidence.verdicts(evidence.effects(table))
+    assert set(judged["verdict"]) == {expected}
+    assert len(judged) == sum(len(claim.contrasts) for claim in evidence.CLAIMS)
+    assert judged["decides"].sum() == len(evidence.CLAIMS)
+    assert judged["p_holm"].notna().equals(judged["decides"])
+
+
+def test_noise_is_supported_and_contradicted_no_more_often_than_the_level_says():
+    """The test is exact: of five seeds of pure noise 1 in 32 has all signs as predicted, and 1 in 32 all against."""
+    generator = np.random.default_rng(1)
+    draws = 4000
+    told = [evidence.verdict(generator.standard_normal(5).tolist(), 1) for _ in range(draws)]
+    standard_error = math.sqrt(1 / 32 * 31 / 32 / draws)
+    for outcome in ("supported", "contradicted"):
+        share = told.count(outcome) / draws
+        assert abs(share - 1 / 32) < 4 * standard_error
+        assert share <= evidence.LEVEL
+
+
+@pytest.mark.parametrize(("seeds", "power"), [(5, 0.8), (8, 0.95)])
+def test_an_effect_of_two_standard_deviations_is_mostly_found(seeds, power):
+    generator = np.random.default_rng(2)
+    told = [evidence.verdict((2 + generator.standard_normal(seeds)).tolist(), 1) for _ in range(500)]
+    assert told.count("supported") / 500 > power
+    assert told.count("contradicted") == 0
+
+
+def test_two_seeds_are_told_with_their_signs_and_no_more():
+    effects = evidence.effects(synthetic(2, 0.2, 0.01, np.random.default_rng(3)))
+    text = evidence.describe(effects, "cpu")
+    assert "2 of 2 seeds as predicted, p = 0.250: inconclusive" in text
+    assert "2 seeds are an observation, not a test" in text
+    assert "says nothing about the paper" not in text
+
+
+def test_five_seeds_are_told_with_their_verdict():
+    effects = evidence.effects(synthetic(5, 0.2, 0.01, np.random.default_rng(4)))
+    text = evidence.describe(effects, "cpu")
+    assert "5 of 5 seeds as predicted, p = 0.031: supported" in text
+    assert "observation" not in text
