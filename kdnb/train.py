@@ -1,6 +1,6 @@
 """Training: a lockstep group of networks that see the same batches.
 
-A group is any set of runs with one stream of views: the same data, augmentation, batch size, seed and member. A batch is
+A group is any set of runs with one stream of views (`group_key`): the same data, augmentation, batch size, seed, member. A batch is
 augmented once and each teacher answers once, whatever the number of students; then every member takes its step. A
 teacher's own training is a group of one.
 
@@ -122,6 +122,8 @@ def group_key(spec: RunSpec) -> tuple[Any, ...]:
         spec.side,
         spec.augmentation,
         spec.train.batch_size,
+        spec.train.precision,  # in which the teachers answer all
+        spec.record,
         spec.seed,
         spec.member,
         spec.role == "reference",
@@ -151,7 +153,9 @@ def train(
         ValueError: runs of different groups, or a teacher is not given.
     """
     if len({group_key(spec) for spec in specs}) != 1:
-        raise ValueError("the runs of a group share data, augmentation, batch size, seed and member; these do not")
+        raise ValueError(
+            "the runs of a group share data, augmentation, batch size, precision, seed and member; these do not"
+        )
     missing = {teacher for spec in specs for teacher in spec.teachers} - set(teachers)
     if missing:
         raise ValueError(f"no network is given for the teachers {sorted(missing)}")

@@ -157,6 +157,20 @@ def test_runs_of_different_streams_do_not_form_a_group(small_study, teachers, fe
         train.train([weak, strong], few_digits, teachers, CPU)
 
 
+def test_runs_whose_teachers_would_answer_in_another_precision_do_not_form_a_group(students, teachers, few_digits):
+    half = students[2].model_copy(update={"train": students[2].train.model_copy(update={"precision": "bfloat16"})})
+    with pytest.raises(ValueError, match="precision"):
+        train.train([students[1], half], few_digits, teachers, CPU)
+
+
+def test_bfloat16_trains_to_another_finite_network(students, teachers, few_digits, together):
+    half = students[1].model_copy(update={"train": students[1].train.model_copy(update={"precision": "bfloat16"})})
+    result = train.train([half], few_digits, teachers, CPU)[half.id]
+    assert not same(result.network, together[students[1].id].network)
+    assert result.network.classifier.weight.isfinite().all()
+    assert result.network.classifier.weight.dtype == torch.float32
+
+
 def test_a_missing_teacher_is_named(students, few_digits):
     with pytest.raises(ValueError, match=students[1].teachers[0]):
         train.train([students[1]], few_digits, {}, CPU)
