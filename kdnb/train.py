@@ -1,8 +1,8 @@
 """Training: a lockstep group of networks that see the same batches.
 
-A group is any set of runs with one stream of views (`group_key`): the same data, augmentation, batch size, seed, member. A batch is
-augmented once and each teacher answers once, whatever the number of students; then every member takes its step. A
-teacher's own training is a group of one.
+A group is any set of runs with one stream of views (`group_key`): the same data, augmentation, batch size, seed and
+member. A batch is augmented once and each teacher answers once, whatever the number of students; then every member
+takes its step. A teacher's own training is a group of one.
 
 Members share nothing that one could change for another: a network trained in company is bit-identical to itself trained
 alone (on one machine, with one number of threads). Views, order and learning rate are functions of seed, epoch and
