@@ -186,20 +186,23 @@ def status(where: Where) -> None:
 @cli.command()
 @_study_options
 @click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole tidy table to a file.")
-@click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims C1 to C5.")
-def table(where: Where, csv: Path | None, claims: bool) -> None:
+@click.option("--curves", is_flag=True, help="The training logs instead of the measures: a row for each epoch.")
+@click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims.")
+def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
     """Print the measures of every run, or write all of them as CSV."""
     from kdnb import evidence
     from kdnb import table as tables
 
     study, dataset = where.study()
-    rows = tables.table(study, where.open_store())
+    rows = (tables.curves if curves else tables.table)(study, where.open_store())
     if csv is not None:
         try:
             rows.to_csv(csv, index=False, lineterminator="\n")
         except OSError as error:
             raise KdnbError(f"cannot write {csv}: {error.strerror}") from None
-        click.echo(f"{len(rows)} measurements written to {csv}")
+        click.echo(f"{len(rows)} {'epochs' if curves else 'measurements'} written to {csv}")
+    elif curves:
+        click.echo(rows.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep=""))
     else:
         seeds = rows["seed"].nunique()
         click.echo(
@@ -208,7 +211,7 @@ def table(where: Where, csv: Path | None, claims: bool) -> None:
         )
         overview = tables.overview(rows).rename_axis(None)
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
-    if claims:
+    if claims and not curves:
         click.echo("\n" + evidence.describe(evidence.effects(rows), study.profile.name))
 
 

@@ -21,22 +21,15 @@ Which images a subset holds depends on their names and a seed, never on the orde
 """
 
 import contextlib
-import gzip
 import hashlib
-import io
 import json
 import os
-import pickle
 import re
 import shutil
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +38,13 @@ import platformdirs
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
+from kdnb import readers
 from kdnb.errors import DataError
+from kdnb.readers import Content, FolderSource, ZipSource
+from kdnb.readers import Split as Split
 
 DECODER = 1
 """Raised when the code would decode a file to other pixels, so that no old cached tensor is taken for a new one."""
@@ -58,29 +52,6 @@ DECODER = 1
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-_CIFAR_SIDE = 32
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images and what they show."""
-
-    images: Tensor
-    """uint8, (N, 3, S, S)"""
-    labels: Tensor
-    """int64, (N,), from 0 to the number of classes − 1"""
-    names: tuple[str, ...] = field(repr=False)
-    """``class/file`` of each image, unique"""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, index: Sequence[int] | NDArray[np.int64]) -> "Split":
-        """The images at these places, in this order."""
-        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
-        return Split(self.images[where], self.labels[where], tuple(self.names[i] for i in where.tolist()))
 
 
 @dataclass(frozen=True)
@@ -271,61 +242,18 @@ def _cifar100(root: Path) -> Dataset:
         _download(lambda: _torchvision("CIFAR100", root), "cifar100", root)
     if pickles.is_dir():
         marks = _fingerprint(pickles / part for part in ("train", "test", "meta"))
-        return _cached("cifar100", lambda: _cifar100_from_pickles(pickles), marks)
+        return _cached("cifar100", lambda: _cifar100_of(readers.cifar100_pickles(pickles)), marks)
     if tree.is_dir():
-        return _cached("cifar100", lambda: _cifar100_from(FolderSource(tree)), _tree_fingerprint(tree))
-    return _cached("cifar100", lambda: _cifar100_from(ZipSource(archive)), _fingerprint([archive]))
+        return _cached("cifar100", lambda: _cifar100_of(_images(FolderSource(tree))), _tree_fingerprint(tree))
+    return _cached("cifar100", lambda: _cifar100_of(_images(ZipSource(archive))), _fingerprint([archive]))
 
 
-def _cifar100_from(source: "Source") -> Dataset:
-    return _decode_tree("cifar100", source, ("test",), _CIFAR_SIDE, CIFAR_MEAN, CIFAR_STD, exact=True)
+def _images(source: readers.Source) -> Content:
+    return readers.tree(source, ("test",), readers.CIFAR_SIDE)
 
 
-def _cifar100_from_pickles(folder: Path) -> Dataset:
-    def part(name: str, make: Callable[[dict[str, Any]], Any]) -> Any:
-        content = _unpickle(folder / name)
-        try:
-            return make(content)
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise DataError(
-                f"{folder / name} does not hold what CIFAR-100's does ({error!r}); fetch it again"
-            ) from None
-
-    classes: tuple[str, ...] = part("meta", lambda content: tuple(content["fine_label_names"]))
-
-    def images(content: dict[str, Any]) -> Split:
-        labels = torch.tensor(content["fine_labels"], dtype=torch.int64)
-        pixels = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
-        if len(labels) != len(pixels):
-            raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
-        names = tuple(
-            f"{classes[label]}/{file}" for label, file in zip(labels.tolist(), content["filenames"], strict=True)
-        )
-        return Split(pixels, labels, names)
-
-    return Dataset("cifar100", classes, part("train", images), part("test", images), CIFAR_MEAN, CIFAR_STD)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles lists, strings and numpy arrays, and refuses all else: a data file has no business running code."""
-
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-
-
-def _unpickle(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content: dict[str, Any] = _ArraysOnly(file, encoding="latin1").load()
-            return content
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; fetch cifar100 again, or remove {path.parent}") from None
-    except Exception as error:
-        raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
+def _cifar100_of(content: Content) -> Dataset:
+    return Dataset("cifar100", *content, CIFAR_MEAN, CIFAR_STD)
 
 
 def _cifar100_subset(
@@ -406,13 +334,9 @@ _FASHION_CLASSES = (
 
 def _fashion_mnist_folder(root: Path) -> Path | None:
     for folder in (root / "fashion-mnist", root / "FashionMNIST" / "raw", _FASHION_DEBIAN):
-        if _idx_file(folder, "train-images-idx3-ubyte"):
+        if readers.idx_file(folder, "train-images-idx3-ubyte"):
             return folder
     return None
-
-
-def _idx_file(folder: Path, stem: str) -> Path | None:
-    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
 
 
 def _fashion_mnist(root: Path) -> Dataset:
@@ -426,8 +350,8 @@ def _fashion_mnist(root: Path) -> Dataset:
 
 def _fashion_mnist_from(folder: Path) -> Dataset:
     def split(part: str) -> Split:
-        pixels = torch.from_numpy(_read_idx(folder, f"{part}-images-idx3-ubyte"))
-        labels = torch.from_numpy(_read_idx(folder, f"{part}-labels-idx1-ubyte").astype(np.int64))
+        pixels = torch.from_numpy(readers.idx(folder, f"{part}-images-idx3-ubyte"))
+        labels = torch.from_numpy(readers.idx(folder, f"{part}-labels-idx1-ubyte").astype(np.int64))
         if len(labels) != len(pixels) or labels.max() >= len(_FASHION_CLASSES):
             raise DataError(
                 f"{folder / part}-labels-idx1-ubyte has {len(labels)} labels up to {labels.max()} for {len(pixels)} images; "
@@ -438,18 +362,6 @@ def _fashion_mnist_from(folder: Path) -> Dataset:
         return Split(images, labels, names)
 
     return Dataset("fashion-mnist", _FASHION_CLASSES, split("train"), split("t10k"), HALF, HALF)
-
-
-def _read_idx(folder: Path, stem: str) -> NDArray[np.uint8]:
-    path = _idx_file(folder, stem)
-    if path is None:
-        raise DataError(f"{folder / stem}.gz is missing; install Debian's dataset-fashion-mnist, or remove {folder}")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        shape = np.frombuffer(content, dtype=">i4", count=content[3], offset=4)
-        return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy()
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}); fetch it again") from None
 
 
 def _torchvision(name: str, root: Path) -> None:
@@ -469,56 +381,7 @@ def _download(fetch: Callable[[], object], name: str, root: Path) -> None:
         ) from None
 
 
-# -- image folders and archives --------------------------------------------------------------------------------------
-
-
-class Source:
-    """Image files in ``<split>/<class>/<file>``, wherever they lie."""
-
-    where: Path
-
-    def files(self) -> list[str]:
-        """Paths below the source, ``split/class/file``, sorted."""
-        raise NotImplementedError
-
-    def read(self, name: str) -> bytes:
-        raise NotImplementedError
-
-
-class FolderSource(Source):
-    def __init__(self, folder: Path) -> None:
-        self.where = folder
-
-    def files(self) -> list[str]:
-        found = sorted(path.relative_to(self.where).as_posix() for path in self.where.glob("*/*/*") if path.is_file())
-        # An empty class folder has no file to be seen by; it is an error that only the folder itself can show.
-        for folder in sorted(path for path in self.where.glob("*/*") if path.is_dir()):
-            if not any(Path(name).suffix.lower() in _SUFFIXES for name in os.listdir(folder)):
-                raise DataError(f"the class folder {folder} holds no image; fill it or remove it")
-        return found
-
-    def read(self, name: str) -> bytes:
-        return (self.where / name).read_bytes()
-
-
-class ZipSource(Source):
-    """The same tree in a zip file, below one top folder."""
-
-    def __init__(self, archive: Path) -> None:
-        self.where = archive
-        try:
-            self._zip = zipfile.ZipFile(archive)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
-        self._members = {
-            "/".join(name.split("/")[1:]): name for name in self._zip.namelist() if len(name.split("/")) == 4
-        }
-
-    def files(self) -> list[str]:
-        return sorted(name for name in self._members if not name.endswith("/"))
-
-    def read(self, name: str) -> bytes:
-        return self._zip.read(self._members[name])
+# -- image folders ---------------------------------------------------------------------------------------------------
 
 
 def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
@@ -529,85 +392,17 @@ def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
     return replace(
         _cached(
             f"{name}@{size}",
-            lambda: _decode_tree(
+            lambda: Dataset(
                 name,
-                FolderSource(folder),
-                ("test", "val", "validation"),
-                size,
+                *readers.tree(FolderSource(folder), ("test", "val", "validation"), size, fit=True),
                 IMAGENET_MEAN,
                 IMAGENET_STD,
-                exact=False,
             ),
             _tree_fingerprint(folder),
         ),
         # the path is this machine's: what the data set is called elsewhere must not depend on it
         name=f"imagefolder:{folder.resolve().name}",
     )
-
-
-def _decode_tree(
-    name: str,
-    source: Source,
-    validation: tuple[str, ...],
-    side: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    *,
-    exact: bool,
-) -> Dataset:
-    """Classes in alphabetical order give the labels; images are decoded straight into one tensor."""
-    files = [file for file in source.files() if Path(file).suffix.lower() in _SUFFIXES]
-    parts = sorted({file.split("/")[0] for file in files})
-    held_out = [part for part in validation if part in parts]
-    if "train" not in parts or len(held_out) != 1:
-        raise DataError(
-            f"{source.where} has the splits {', '.join(parts) or 'none'}; expected train and one of {', '.join(validation)}"
-        )
-    classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith("train/")}))
-    number = {label: index for index, label in enumerate(classes)}
-    unknown = sorted({file.split("/")[1] for file in files if file.startswith(f"{held_out[0]}/")} - set(classes))
-    if unknown:
-        raise DataError(
-            f"{source.where}: {held_out[0]} has the class {unknown[0]!r}, which train lacks; add its training images or "
-            f"remove {held_out[0]}/{unknown[0]}"
-        )
-
-    def split(part: str) -> Split:
-        chosen = [file for file in files if file.startswith(f"{part}/")]
-        images = torch.empty(len(chosen), 3, side, side, dtype=torch.uint8)
-        labels = torch.tensor([number[file.split("/")[1]] for file in chosen], dtype=torch.int64)
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            place = iter(range(len(chosen)))
-            for batch in _batches(chosen, 1024):
-                for image in pool.map(lambda file: _decode(source, file, side, exact), batch):
-                    images[next(place)] = torch.from_numpy(image).permute(2, 0, 1)
-        return Split(images, labels, tuple(file.split("/", 1)[1] for file in chosen))
-
-    return Dataset(name, classes, split("train"), split(held_out[0]), mean, std)
-
-
-def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-def _decode(source: Source, file: str, side: int, exact: bool) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(source.read(file))) as image:
-            picture: Image.Image = image
-            if image.mode.startswith("I;16"):  # convert would clip its 65,536 shades to 255
-                picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif "transparency" in image.info:  # as bytes, it would be warned about
-                picture = image.convert("RGBA")
-            rgb = picture.convert("RGB")
-    except Exception as error:
-        raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
-    if rgb.size != (side, side):
-        if exact:
-            raise DataError(f"{source.where}: {file} is {rgb.width}×{rgb.height} pixels; expected {side}×{side}")
-        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
-    return np.array(rgb)
 
 
 def _fingerprint(paths: Any) -> str:

@@ -47,12 +47,7 @@ def table(study: Study, store: Store) -> pd.DataFrame:
         IncompleteError: the store lacks a run of the study.
         StoreError: a file of an entry is damaged.
     """
-    missing = [run for run in study.runs if not store.holds(run.spec.id)]
-    if missing:
-        raise IncompleteError(
-            f"{len(missing)} of {len(study.runs)} runs of {study.profile.name} are not in {store.root}, the first "
-            f"{missing[0].name} of seed {missing[0].seed}; train them with kdnb run"
-        )
+    _require_whole(study, store)
     rows: list[Row] = []
     for seed in dict.fromkeys(run.seed for run in study.runs):
         runs = {run.name: run for run in study.runs if run.seed == seed}
@@ -172,6 +167,31 @@ def overlap(masks: list[dict[str, Tensor]]) -> Iterator[Row]:
         yield _row("attention_iou", attention.iou(several, "as-released"), "as-released", **where)
         yield _row("chance_iou", attention.chance_iou(several), **where)
         yield _row("excess_iou", attention.excess_iou(several), **where)
+
+
+def curves(study: Study, store: Store) -> pd.DataFrame:
+    """The training logs of a study, a row for each epoch of each run: profile, seed, run, epoch (from 1), learning_rate,
+    loss, train_accuracy (running, on the views trained on), validation_accuracy (NaN where nobody looked), seconds.
+
+    Raises:
+        IncompleteError, StoreError: as `table`.
+    """
+    _require_whole(study, store)
+    rows = [
+        {"profile": study.profile.name, "seed": run.seed, "run": run.name} | epoch | {"epoch": epoch["epoch"] + 1}
+        for run in study.runs
+        for epoch in store.entry(run.spec.id).log
+    ]
+    return pd.DataFrame(rows)
+
+
+def _require_whole(study: Study, store: Store) -> None:
+    missing = [run for run in study.runs if not store.holds(run.spec.id)]
+    if missing:
+        raise IncompleteError(
+            f"{len(missing)} of {len(study.runs)} runs of {study.profile.name} are not in {store.root}, the first "
+            f"{missing[0].name} of seed {missing[0].seed}; train them with kdnb run"
+        )
 
 
 def select(table: pd.DataFrame, **where: str | int) -> pd.DataFrame:

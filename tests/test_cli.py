@@ -46,6 +46,8 @@ def test_a_study_from_plan_to_claims(tmp_path, capfd):
         assert f"\n{claim}  " in shown
     assert run("table", *TINY, *store, "--csv", tmp_path / "table.csv") == 0
     assert f"measurements written to {tmp_path / 'table.csv'}" in capfd.readouterr().out
+    assert run("table", *TINY, *store, "--curves", "--csv", tmp_path / "curves.csv") == 0
+    assert "11 epochs written to" in capfd.readouterr().out
     table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False, na_values={"value": [""]})
     assert set(table["run"]) >= {"T1w", "T1w_T2w", "T1w_T2w_Sw", "reference"}
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kdnb import datasets
+from kdnb import datasets, readers
 from kdnb.datasets import Dataset, Split, content_hash, load
 from kdnb.errors import DataError
 
@@ -244,7 +244,7 @@ def test_an_image_of_cifar100_is_its_png_decoded_by_hand(cifar100, cifar100_root
 
 
 def test_a_second_load_decodes_nothing_and_gives_the_same(cifar100, cifar100_root, monkeypatch):
-    monkeypatch.setattr(datasets, "_decode", refuse)
+    monkeypatch.setattr(readers, "_decode", refuse)
     again = load("cifar100", root=cifar100_root)
     assert replace(again, train=cifar100.train, validation=cifar100.validation) == cifar100
     for one, other in ((again.train, cifar100.train), (again.validation, cifar100.validation)):
@@ -815,7 +815,7 @@ def test_survey_of_an_empty_root_says_how_to_get_what_is_missing(tmp_path):
 
 
 def test_survey_names_the_files_that_load_would_read_and_decodes_none(tmp_path, monkeypatch, own_cache):
-    monkeypatch.setattr(datasets, "_decode", refuse)
+    monkeypatch.setattr(readers, "_decode", refuse)
     write_zip(tmp_path, pictures())
     write_fashion(tmp_path)
     found = {each.name: each for each in datasets.survey(tmp_path)}

@@ -1,0 +1,247 @@
+"""Files as they lie on disk become images, labels and names: CIFAR's pickles, IDX files, trees of images, zip files.
+
+Nothing here knows which data set it reads. Every file that is missing, damaged or not of its kind is a `DataError` that
+names it and the mend.
+"""
+
+import gzip
+import io
+import os
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from kdnb.errors import DataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+CIFAR_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and what they show."""
+
+    images: Tensor
+    """uint8, (N, 3, S, S)"""
+    labels: Tensor
+    """int64, (N,), from 0 to the number of classes − 1"""
+    names: tuple[str, ...] = field(repr=False)
+    """``class/file`` of each image, unique"""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Sequence[int] | NDArray[np.int64]) -> "Split":
+        """The images at these places, in this order."""
+        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
+        return Split(self.images[where], self.labels[where], tuple(self.names[i] for i in where.tolist()))
+
+
+class Content(NamedTuple):
+    """What a reader finds."""
+
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+
+
+# -- CIFAR-100's pickles ----------------------------------------------------------------------------------------------
+
+
+def cifar100_pickles(folder: Path) -> Content:
+    """The official python pickles ``train``, ``test`` and ``meta``."""
+
+    def part(name: str, make: Callable[[dict[str, Any]], Any]) -> Any:
+        content = _unpickle(folder / name)
+        try:
+            return make(content)
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise DataError(
+                f"{folder / name} does not hold what CIFAR-100's does ({error!r}); fetch it again"
+            ) from None
+
+    classes: tuple[str, ...] = part("meta", lambda content: tuple(content["fine_label_names"]))
+
+    def images(content: dict[str, Any]) -> Split:
+        labels = torch.tensor(content["fine_labels"], dtype=torch.int64)
+        pixels = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+        if len(labels) != len(pixels):
+            raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
+        names = tuple(
+            f"{classes[label]}/{file}" for label, file in zip(labels.tolist(), content["filenames"], strict=True)
+        )
+        return Split(pixels, labels, names)
+
+    return Content(classes, part("train", images), part("test", images))
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles lists, strings and numpy arrays, and refuses all else: a data file has no business running code."""
+
+    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in self._ALLOWED:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content: dict[str, Any] = _ArraysOnly(file, encoding="latin1").load()
+            return content
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; fetch cifar100 again, or remove {path.parent}") from None
+    except Exception as error:
+        raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
+
+
+# -- IDX files --------------------------------------------------------------------------------------------------------
+
+
+def idx_file(folder: Path, stem: str) -> Path | None:
+    """The IDX file of that name, packed or not; None where there is none."""
+    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
+
+
+def idx(folder: Path, stem: str) -> NDArray[np.uint8]:
+    """The array in an IDX file, the format of MNIST."""
+    path = idx_file(folder, stem)
+    if path is None:
+        raise DataError(f"{folder / stem}.gz is missing; install Debian's dataset-fashion-mnist, or remove {folder}")
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        shape = np.frombuffer(content, dtype=">i4", count=content[3], offset=4)
+        return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy()
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error}); fetch it again") from None
+
+
+# -- trees of images --------------------------------------------------------------------------------------------------
+
+
+class Source(Protocol):
+    """Image files in ``<split>/<class>/<file>``, wherever they lie."""
+
+    where: Path
+
+    def files(self) -> list[str]:
+        """Paths below the source, ``split/class/file``, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one of them."""
+        ...
+
+
+class FolderSource:
+    """A tree in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.where = folder
+
+    def files(self) -> list[str]:
+        found = sorted(path.relative_to(self.where).as_posix() for path in self.where.glob("*/*/*") if path.is_file())
+        # An empty class folder has no file to be seen by; it is an error that only the folder itself can show.
+        for folder in sorted(path for path in self.where.glob("*/*") if path.is_dir()):
+            if not any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(folder)):
+                raise DataError(f"the class folder {folder} holds no image; fill it or remove it")
+        return found
+
+    def read(self, name: str) -> bytes:
+        return (self.where / name).read_bytes()
+
+
+class ZipSource:
+    """The same tree in a zip file, below one top folder."""
+
+    def __init__(self, archive: Path) -> None:
+        self.where = archive
+        try:
+            self._zip = zipfile.ZipFile(archive)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
+        self._members = {
+            "/".join(name.split("/")[1:]): name for name in self._zip.namelist() if len(name.split("/")) == 4
+        }
+
+    def files(self) -> list[str]:
+        return sorted(name for name in self._members if not name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        return self._zip.read(self._members[name])
+
+
+def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = False) -> Content:
+    """A tree ``<split>/<class>/<file>``. Classes in alphabetical order give the labels; images are decoded straight into
+    one tensor.
+
+    Args:
+        validation: what the validation split may be called; the other is ``train``.
+        fit: crop and resize images to the side; without it, an image of another size is an error.
+    """
+    files = [file for file in source.files() if Path(file).suffix.lower() in SUFFIXES]
+    parts = sorted({file.split("/")[0] for file in files})
+    held_out = [part for part in validation if part in parts]
+    if "train" not in parts or len(held_out) != 1:
+        raise DataError(
+            f"{source.where} has the splits {', '.join(parts) or 'none'}; expected train and one of {', '.join(validation)}"
+        )
+    classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith("train/")}))
+    number = {label: index for index, label in enumerate(classes)}
+    unknown = sorted({file.split("/")[1] for file in files if file.startswith(f"{held_out[0]}/")} - set(classes))
+    if unknown:
+        raise DataError(
+            f"{source.where}: {held_out[0]} has the class {unknown[0]!r}, which train lacks; add its training images or "
+            f"remove {held_out[0]}/{unknown[0]}"
+        )
+
+    def split(part: str) -> Split:
+        chosen = [file for file in files if file.startswith(f"{part}/")]
+        images = torch.empty(len(chosen), 3, side, side, dtype=torch.uint8)
+        labels = torch.tensor([number[file.split("/")[1]] for file in chosen], dtype=torch.int64)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            place = iter(range(len(chosen)))
+            for batch in _batches(chosen, 1024):
+                for image in pool.map(lambda file: _decode(source, file, side, fit), batch):
+                    images[next(place)] = torch.from_numpy(image).permute(2, 0, 1)
+        return Split(images, labels, tuple(file.split("/", 1)[1] for file in chosen))
+
+    return Content(classes, split("train"), split(held_out[0]))
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _decode(source: Source, file: str, side: int, fit: bool) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(source.read(file))) as image:
+            picture: Image.Image = image
+            if image.mode.startswith("I;16"):  # convert would clip its 65,536 shades to 255
+                picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            elif "transparency" in image.info:  # as bytes, it would be warned about
+                picture = image.convert("RGBA")
+            rgb = picture.convert("RGB")
+    except Exception as error:
+        raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
+    if rgb.size != (side, side):
+        if not fit:
+            raise DataError(f"{source.where}: {file} is {rgb.width}×{rgb.height} pixels; expected {side}×{side}")
+        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
+    return np.array(rgb)
