@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -303,8 +304,6 @@ def sample(size: int, count: int) -> Tensor:
     """`count` of `size` numbers, or all, sorted; always the same ones."""
     if count >= size:
         return torch.arange(size)
-    import numpy as np
-
     draws = Stream(0).uniforms(Purpose.SAMPLE, 0, np.arange(size), 1)[:, 0]
     return torch.from_numpy(np.sort(np.argsort(draws, kind="stable")[:count]))
 
