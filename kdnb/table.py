@@ -21,8 +21,8 @@ column         meaning
 from collections.abc import Iterator
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from kdnb import attention, measures
@@ -196,7 +196,7 @@ def _require_whole(study: Study, store: Store) -> None:
 
 def select(table: pd.DataFrame, **where: str | int) -> pd.DataFrame:
     """The rows with these values in these columns."""
-    chosen = torch.ones(len(table), dtype=torch.bool).numpy()
+    chosen = np.ones(len(table), dtype=bool)
     for column, value in where.items():
         chosen &= (table[column] == value).to_numpy()
     return table[chosen]
