@@ -1,9 +1,9 @@
 """The paper's claims, declared as data, and what a table says about each.
 
-A claim is shown by contrasts within a seed: a measure of one cell minus the same measure of another, with the sign that
-the paper predicts. The unit is the seed; contrasts are paired within it. The first contrast of a claim decides, those
-after it are shown beside it. Claims are declared before a study's first seed is run: whoever changes one afterwards says
-so in the changelog.
+A claim is shown by estimands, each one number a seed with the sign that the paper predicts: a contrast (a measure of one
+cell minus the same measure of another) or an association (a correlation of two measures over cells). The unit is the seed;
+everything is paired within it. The first estimand of a claim decides, those after it are shown beside it. Claims are
+declared before a study's first seed is run: whoever changes one afterwards says so in the changelog.
 
 **The rule** (`verdict`). Over seeds, an exact sign-flip test of the mean contrast: under the null hypothesis each seed's
 contrast is as likely to be its negative, so p is the share of all 2^n assignments of signs whose mean reaches the observed
@@ -22,6 +22,11 @@ import numpy as np
 import pandas as pd
 
 from kdnb.table import select
+
+__all__ = [
+    "CLAIMS", "Association", "Claim", "Contrast", "bootstrap_interval", "describe", "effects", "holm", "interval",
+    "sign_flip_p", "verdict", "verdicts",
+]  # fmt: skip
 
 LEVEL = 0.05
 """One-sided, for each direction."""
@@ -44,6 +49,46 @@ class Contrast:
     predicted: Literal[-1, 1]
     """the sign that the paper predicts of first − second"""
 
+    def by_seed(self, table: pd.DataFrame) -> dict[int, float]:
+        """The contrast in each seed that has both cells, in the measure's unit."""
+        first, second = (
+            select(table, **cast(dict[str, Any], cell)).set_index("seed")["value"] for cell in (self.first, self.second)
+        )
+        return {int(seed): float(first[seed] - second[seed]) for seed in first.index.intersection(second.index)}
+
+
+@dataclass(frozen=True)
+class Association:
+    """Pearson's correlation of two measures over all distilled students of a seed, a cell of the grid each.
+
+    Within `student`, the mean of all cells with that student augmentation is taken off both measures first: what is left
+    are differences between teacher sets, students alike. Within `ensemble`, the mean of the cells with these teachers is:
+    what is left is what the student's own augmentation does, teachers alike. Neither shows a cause: augmentation moves both
+    measures.
+    """
+
+    what: str
+    x: dict[str, str]
+    """the rows of one measure, as in a contrast"""
+    y: dict[str, str]
+    within: Literal["", "student", "ensemble"]
+    """the column whose means are taken off; empty for none"""
+    predicted: Literal[-1, 1]
+
+    def by_seed(self, table: pd.DataFrame) -> dict[int, float]:
+        """The correlation in each seed, from −1 to 1; a seed in which either measure does not vary has none."""
+        key = ["seed", "ensemble", "student"]
+        x, y = (select(table, **cast(dict[str, Any], rows)).set_index(key)["value"] for rows in (self.x, self.y))
+        cells = pd.DataFrame({"x": x, "y": y}).dropna().reset_index()
+        result = {}
+        for seed, of_seed in cells.groupby("seed"):
+            values = of_seed[["x", "y"]]
+            if self.within:
+                values = values - of_seed.groupby(self.within)[["x", "y"]].transform("mean")
+            if len(values) > 2 and (values.std() > 1e-12).all():
+                result[int(cast(int, seed))] = float(np.corrcoef(values["x"], values["y"])[0, 1])
+        return result
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -52,10 +97,12 @@ class Claim:
     key: str
     statement: str
     cells: str
-    """what is subtracted from what, in words"""
-    contrasts: tuple[Contrast, ...]
+    """what is subtracted from what, or correlated over what, in words"""
+    estimands: tuple[Contrast | Association, ...]
     contradiction: str
     """what would count as evidence against the claim"""
+    page: str
+    """the notebook that shows it"""
 
 
 def _contrast(
@@ -73,6 +120,20 @@ def _ends(what: str, measure: str, predicted: Literal[-1, 1], **common: str) -> 
 def _teachers(what: str, measure: str, method: str) -> Contrast:
     """Strong teachers − weak teachers, on clean images; the paper predicts less overlap."""
     return _contrast(what, measure, {"run": STRONG}, {"run": WEAK}, -1, view="clean", method=method)
+
+
+def _together(what: str, within: Literal["", "student", "ensemble"]) -> Association:
+    """Agreement with the teachers and validation accuracy, on clean images; the paper predicts that they part."""
+    agreement = {"measure": "agreement", "form": "textbook", "view": "clean", "against": "ensemble", "role": "student"}
+    accuracy = {"measure": "accuracy", "form": "textbook", "view": "clean", "role": "student"}
+    return Association(what, agreement, accuracy, within, -1)
+
+
+def _at_size(teachers: int, measure: str, what: str, predicted: Literal[-1, 1], **common: str) -> Contrast:
+    """All strong − all weak, at another number of teachers."""
+    strong, weak = ("_".join(f"T{place}{letter}" for place in range(1, teachers + 1)) for letter in "sw")
+    number = {1: "one teacher", 3: "three teachers"}[teachers]
+    return _contrast(f"{what}, {number}", measure, {"run": f"{strong}_Ss"}, {"run": f"{weak}_Sw"}, predicted, **common)
 
 
 ALL_STRONG = "two strong teachers and a strong student − two weak teachers and a weak student"
@@ -93,6 +154,7 @@ CLAIMS = (
             ),
         ),
         "strong views are recognised better than weak ones by a network that knows only clean images",
+        "augmentation",
     ),
     Claim(
         "C2",
@@ -104,6 +166,7 @@ CLAIMS = (
             _teachers("attention IoU of maps summed over classes", "attention_iou", "cam-sum"),
         ),
         "attention maps of strong teachers overlap more than those of weak ones",
+        "attention",
     ),
     Claim(
         "C3",
@@ -111,6 +174,7 @@ CLAIMS = (
         ALL_STRONG,
         (_ends("train–validation gap", "train_validation_gap", -1, view="own"),),
         "the gap of the strong student is the larger one",
+        "generalisation",
     ),
     Claim(
         "C4",
@@ -122,6 +186,7 @@ CLAIMS = (
             _ends("mutual information, in nats", "mutual_information", -1, view="clean", against="ensemble"),
         ),
         "the strong student agrees more with its teachers",
+        "fidelity",
     ),
     Claim(
         "C5",
@@ -129,6 +194,19 @@ CLAIMS = (
         ALL_STRONG,
         (_ends("validation accuracy", "accuracy", 1, view="clean"),),
         "the strong student is less accurate on validation images",
+        "generalisation",
+    ),
+    Claim(
+        "C6",
+        "low fidelity goes with better generalisation: it is no pathology",
+        "agreement with the teachers and validation accuracy, over all distilled students of a seed",
+        (
+            _together("correlation over all cells", ""),
+            _together("correlation between teacher sets, the student's augmentation alike", "student"),
+            _together("correlation between the student's augmentations, teachers alike", "ensemble"),
+        ),
+        "students that agree more with their teachers are the more accurate ones",
+        "pathology",
     ),
     Claim(
         "C7",
@@ -141,37 +219,43 @@ CLAIMS = (
             ),
         ),
         "the distilled student is less accurate than the undistilled one",
+        "pathology",
+    ),
+    Claim(
+        "C8",
+        "this holds for ensembles of any size, for balanced and long-tailed data, and for transformers",
+        "all strong − all weak, as C3 to C5, with three teachers and with one; other data and networks are other profiles, "
+        "of which the same contrasts are asked",
+        (
+            _at_size(3, "accuracy", "validation accuracy", 1, view="clean"),
+            _at_size(3, "train_validation_gap", "train–validation gap", -1, view="own"),
+            _at_size(3, "agreement", "agreement with the teachers", -1, view="clean", against="ensemble"),
+            _at_size(1, "accuracy", "validation accuracy", 1, view="clean"),
+            _at_size(1, "train_validation_gap", "train–validation gap", -1, view="own"),
+            _at_size(1, "agreement", "agreement with the teachers", -1, view="clean", against="ensemble"),
+        ),
+        "with three teachers, the strong student is less accurate",
+        "limits",
     ),
 )
+
+ASSOCIATIONS = {(claim.key, each.what) for claim in CLAIMS for each in claim.estimands if isinstance(each, Association)}
 
 EFFECT_COLUMNS = ["claim", "what", "decides", "seed", "effect", "predicted", "as_predicted"]
 
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Each contrast in each seed; columns `EFFECT_COLUMNS`. Contrasts whose cells the table lacks give no row.
+    """Each estimand in each seed; columns `EFFECT_COLUMNS`. Those whose cells the table lacks give no row.
 
-    ``effect`` is first − second in the measure's unit, ``predicted`` the sign that the paper predicts, ``as_predicted``
-    whether it has that sign (an effect of exactly 0 has not).
+    ``effect`` is first − second in the measure's unit, or a correlation, ``predicted`` the sign that the paper predicts,
+    ``as_predicted`` whether it has that sign (an effect of exactly 0 has not).
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for claim in CLAIMS:
-        for place, contrast in enumerate(claim.contrasts):
-            first, second = (
-                select(table, **cast(dict[str, Any], cell)).set_index("seed")["value"]
-                for cell in (contrast.first, contrast.second)
-            )
-            for seed in first.index.intersection(second.index):
-                effect = float(first[seed] - second[seed])
-                signed = effect * contrast.predicted > 0
-                rows.append(
-                    dict(
-                        zip(
-                            EFFECT_COLUMNS,
-                            (claim.key, contrast.what, place == 0, seed, effect, contrast.predicted, signed),
-                            strict=True,
-                        )
-                    )
-                )
+        for place, estimand in enumerate(claim.estimands):
+            for seed, effect in estimand.by_seed(table).items():
+                signed = effect * estimand.predicted > 0
+                rows.append((claim.key, estimand.what, place == 0, seed, effect, estimand.predicted, signed))
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
 
 
@@ -202,6 +286,17 @@ def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, floa
     return mean - half, mean + half
 
 
+def bootstrap_interval(effects: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
+    """Percentile interval of the mean by drawing seeds with replacement (Efron 1979), for effects that are far from normal,
+    such as correlations; NaN for a single seed. With few seeds it is too narrow. The draws are always the same."""
+    if len(effects) < 2:
+        return float("nan"), float("nan")
+    values = np.asarray(effects, dtype=np.float64)
+    drawn = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
 def verdict(effects: Sequence[float], predicted: Literal[-1, 1]) -> Verdict:
     """The rule in the module's description."""
     if sign_flip_p(effects, predicted) <= LEVEL:
@@ -221,14 +316,17 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def verdicts(effects: pd.DataFrame) -> pd.DataFrame:
-    """A row for each contrast over its seeds: claim, what, decides, seeds, effect (mean), low, high (95 %), share of
-    seeds with the predicted sign, one-sided p in the predicted direction, p_holm (over the deciding contrasts of all
-    claims; NaN for the others) and the verdict."""
+    """A row for each estimand over its seeds.
+
+    Columns: claim, what, decides, seeds, effect (mean), low, high (95 %: Student's t for contrasts, bootstrap over seeds
+    for correlations), share of seeds with the predicted sign, one-sided p in the predicted direction, p_holm (over the
+    deciding estimands of all claims; NaN for the others) and the verdict.
+    """
     rows: list[dict[str, Any]] = []
     for (claim, what), group in effects.groupby(["claim", "what"], sort=False):
         values = group["effect"].tolist()
         predicted = cast(Literal[-1, 1], int(group["predicted"].iloc[0]))
-        low, high = interval(values)
+        low, high = bootstrap_interval(values) if (claim, what) in ASSOCIATIONS else interval(values)
         rows.append(
             {
                 "claim": claim,

@@ -13,13 +13,14 @@ from scipy import stats
 from kdnb import evidence
 from kdnb.table import COLUMNS
 
+CONTRASTS = [c for claim in evidence.CLAIMS for c in claim.estimands if isinstance(c, evidence.Contrast)]
 finite = st.floats(-1, 1).filter(lambda x: abs(x) > 1e-6)
 
 
 def synthetic(seeds, shift, noise, generator):
     """A table in which every contrast of every claim is shift · (predicted sign) plus noise."""
     values = {}
-    for contrast, seed in itertools.product((c for claim in evidence.CLAIMS for c in claim.contrasts), range(seeds)):
+    for contrast, seed in itertools.product(CONTRASTS, range(seeds)):
         first, second = (tuple(sorted((cell | {"seed": seed}).items())) for cell in (contrast.first, contrast.second))
         effect = contrast.predicted * shift + noise * generator.standard_normal()
         # Claims share cells: what one of them settled, the next builds on.
@@ -30,11 +31,11 @@ def synthetic(seeds, shift, noise, generator):
 
 
 def test_claims_are_declared_whole():
-    assert [claim.key for claim in evidence.CLAIMS] == ["C1", "C2", "C3", "C4", "C5", "C7"]
+    assert [claim.key for claim in evidence.CLAIMS] == ["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"]
     for claim in evidence.CLAIMS:
-        assert all((claim.statement, claim.cells, claim.contradiction))
-        assert len({contrast.what for contrast in claim.contrasts}) == len(claim.contrasts) > 0
-        assert all(contrast.first != contrast.second for contrast in claim.contrasts)
+        assert all((claim.statement, claim.cells, claim.contradiction, claim.page))
+        assert len({estimand.what for estimand in claim.estimands}) == len(claim.estimands) > 0
+    assert all(contrast.first != contrast.second for contrast in CONTRASTS)
 
 
 def test_the_smallest_p_of_n_seeds_is_two_to_the_minus_n():
@@ -98,8 +99,8 @@ def test_a_planted_effect_is_found_in_its_direction(shift, expected):
     table = synthetic(5, shift, 0.02, np.random.default_rng(0))
     judged = evidence.verdicts(evidence.effects(table))
     assert set(judged["verdict"]) == {expected}
-    assert len(judged) == sum(len(claim.contrasts) for claim in evidence.CLAIMS)
-    assert judged["decides"].sum() == len(evidence.CLAIMS)
+    assert len(judged) == len(CONTRASTS)
+    assert judged["decides"].sum() == len(evidence.CLAIMS) - 1  # C6 is an association
     assert judged["p_holm"].notna().equals(judged["decides"])
 
 
@@ -136,3 +137,77 @@ def test_five_seeds_are_told_with_their_verdict():
     text = evidence.describe(effects, "cpu")
     assert "5 of 5 seeds as predicted, p = 0.031: supported" in text
     assert "observation" not in text
+
+
+def grid(cells, seeds=2):
+    """A table of agreement and accuracy for (ensemble, student) → (agreement, accuracy), the same in each seed."""
+    blank = dict.fromkeys(COLUMNS, "") | {"form": "textbook", "view": "clean", "role": "student"}
+    rows = [
+        blank | {"seed": seed, "ensemble": ensemble, "student": student} | measured
+        for seed in range(seeds)
+        for (ensemble, student), (agreement, accuracy) in cells.items()
+        for measured in (
+            {"measure": "agreement", "against": "ensemble", "value": agreement},
+            {"measure": "accuracy", "value": accuracy},
+        )
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def associations(table):
+    effects = evidence.effects(table)
+    return effects[effects["claim"] == "C6"].groupby("what", sort=False)["effect"].mean().tolist()
+
+
+def test_associations_between_and_within_cells_are_told_apart():
+    """Between the student's augmentations fidelity falls as accuracy rises; between teacher sets both rise together."""
+    cells = {
+        (ensemble, student): (0.7 + lift - 0.2 * (student == "s"), 0.3 + lift + 0.1 * (student == "s"))
+        for ensemble, lift in (("w", 0.0), ("ww", 0.01), ("www", 0.02))
+        for student in "ws"
+    }
+    pooled, between_teachers, between_augmentations = associations(grid(cells))
+    assert pooled < -0.9
+    assert between_teachers == pytest.approx(1.0)
+    assert between_augmentations == pytest.approx(-1.0)
+
+
+def test_an_association_is_numpys_and_ignores_undistilled_students():
+    generator = np.random.default_rng(5)
+    cells = {(e, s): tuple(generator.random(2)) for e in ("w", "s", "ww", "ss") for s in "ws"}
+    expected = np.corrcoef(*np.array(list(cells.values())).T)[0, 1]
+    table = grid(cells)
+    alone = table[table["measure"] == "accuracy"].head(1).assign(ensemble="", value=0.99)
+    assert associations(pd.concat([table, alone]))[0] == pytest.approx(expected)
+
+
+def test_a_measure_that_does_not_vary_has_no_association():
+    assert associations(grid({("w", "w"): (0.5, 0.1), ("s", "w"): (0.5, 0.2), ("ww", "w"): (0.5, 0.3)})) == []
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(-0.5, "supported"), (0.5, "contradicted"), (0.0, "inconclusive")])
+def test_an_associations_verdict_follows_the_rule(shift, expected):
+    generator = np.random.default_rng(6)
+    tables = []
+    for seed in range(5):
+        agreement, noise = generator.random(14), 0.1 * generator.standard_normal(14)
+        sign = shift if shift else 0.5 * (-1) ** seed
+        keys = [(e, s) for e in ("w", "s", "ww", "ws", "ss", "www", "sss") for s in "ws"]
+        accuracy = sign * agreement + noise
+        tables.append(grid(dict(zip(keys, zip(agreement, accuracy, strict=True), strict=True)), 1).assign(seed=seed))
+    judged = evidence.verdicts(evidence.effects(pd.concat(tables))).set_index("what")
+    row = judged.loc["correlation over all cells"]
+    assert row["verdict"] == expected
+    assert row["low"] <= row["effect"] <= row["high"]
+    assert row["seeds"] == 5
+
+
+def test_the_bootstrap_interval_narrows_with_seeds_and_is_reproducible():
+    generator = np.random.default_rng(7)
+    few, many = generator.standard_normal(5).tolist(), generator.standard_normal(500).tolist()
+    low, high = evidence.bootstrap_interval(many)
+    assert (low, high) == evidence.bootstrap_interval(many)
+    half = 1.96 * np.std(many) / math.sqrt(500)
+    assert (low, high) == pytest.approx((np.mean(many) - half, np.mean(many) + half), abs=0.02)
+    assert np.diff(evidence.bootstrap_interval(few)) > high - low
+    assert all(math.isnan(bound) for bound in evidence.bootstrap_interval([0.1]))
