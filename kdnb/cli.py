@@ -1,10 +1,10 @@
-"""The command line: `kdnb plan`, `run`, `status`, `table`, `doctor`. It parses, calls and prints; it decides nothing.
+"""The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `diff`, `reproduce`, `doctor`. It parses, calls and
+prints; it decides nothing.
 
 An error that a user can mend is one line on standard error and exit code 2; ``--traceback`` shows the rest.
 """
 
 import functools
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import click
 
 from kdnb import __version__
-from kdnb.errors import KdnbError
+from kdnb.errors import KdnbError, ProfileError
 
 # torch and what is built on it take seconds to import: each command imports what it needs, so that --help and a mistyped
 # option answer at once.
@@ -50,13 +50,12 @@ class Where:
 def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    seeds: list[int] = []
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise click.BadParameter(f"{value!r} is not a list of seeds; write 0,1,2 or 0-4")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(dict.fromkeys(seeds))
+    from kdnb import study
+
+    try:
+        return study.parse_seeds(value)
+    except ProfileError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -213,6 +212,70 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
     if claims and not curves:
         click.echo("\n" + evidence.describe(evidence.effects(rows), study.profile.name))
+
+
+@cli.command()
+@_study_options
+@click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), help="Folder (default: book/results/PROFILE)."
+)
+@click.option("--device", default="auto", show_default=True, help="Where the dial is measured.")
+@click.option("--weights/--no-weights", default=True, help="Keep the networks of the first seed, if they are small.")
+@click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
+def publish(where: Where, results: Path | None, device: str, weights: bool, uncommitted: bool) -> None:
+    """Write the records of whole seeds into the folder that the book is told from."""
+    from kdnb import publish as publishing
+    from kdnb import results as records
+
+    study, dataset = where.study()
+    folder = results or records.home() / study.profile.name
+    written = publishing.publish(
+        study, where.open_store(), dataset, folder, strict=not uncommitted, weights=weights, device=device
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    click.echo(
+        f"{study.profile.name}: seeds {', '.join(map(str, written.seeds))} published in {folder} "
+        f"({len(written.table)} measurements; the folder has {size / 1e6:.1f} MB)"
+    )
+
+
+@cli.command()
+@click.argument("ours", type=click.Path(file_okay=False))
+@click.argument("theirs", type=click.Path(file_okay=False), required=False)
+def diff(ours: str, theirs: str | None) -> None:
+    """Compare two folders of records, claim by claim (THEIRS: default the published ones)."""
+    from kdnb import diff as differences
+    from kdnb import results as records
+
+    there = records.published(theirs) if theirs is None or not Path(theirs, "study.json").is_file() else theirs
+    click.echo(differences.describe(records.read(ours), records.read(there)))
+
+
+@cli.command()
+@click.argument("pages", nargs=-1)
+@click.option(
+    "--profile", default="smoke", show_default=True, help="A profile's name, your own YAML file, or published."
+)
+@click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pages, e.g. seeds=0-4.")
+@click.option("--store", help="Folder of the runs (default: $KDNB_STORE, else in the user's data folder).")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: _build/reproduce/PROFILE.")
+@click.option("--timeout", type=click.IntRange(min=1), default=3600, show_default=True, help="Seconds a cell may take.")
+@click.option("--build/--no-build", default=True, help="Build the book from what came out.")
+def reproduce(
+    pages: tuple[str, ...],
+    profile: str,
+    given: tuple[str, ...],
+    store: str | None,
+    out: Path | None,
+    timeout: int,
+    build: bool,
+) -> None:
+    """Train what is missing, run the book's pages on it, and build the book: all of PAGES, or every page."""
+    from kdnb import reproduce as book
+
+    asked = book.parse(profile, given)
+    made = book.reproduce(asked, pages, store=store, out=out, timeout=timeout, build=build)
+    click.echo(f"{len(made.pages)} pages in {made.folder}" + (f"; read {made.index}" if made.index else ""))
 
 
 @cli.command()

@@ -86,6 +86,21 @@ class Profile(Strict):
         return values
 
 
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as people write them: ``0,1,2`` or ``0-4``; each once.
+
+    Raises:
+        ProfileError: not such a list.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise ProfileError(f"{text!r} is not a list of seeds; write 0,1,2 or 0-4")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
 def profile_names() -> list[str]:
     """The profiles in the package."""
     folder = resources.files("kdnb") / "profiles"

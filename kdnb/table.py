@@ -152,7 +152,7 @@ def entry_masks(entry: Entry, threshold: float = attention.THRESHOLD, side: int 
     """``<method>/<view>`` → boolean masks (M, side, side) of a run's attention maps."""
     return {
         name: attention.masks(maps, side, threshold)
-        for name, maps in entry.attention.items()
+        for name, maps in sorted(entry.attention.items())
         if name not in ("index", "labels")
     }
 

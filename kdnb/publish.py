@@ -1,0 +1,267 @@
+"""From the store to records that can be committed: small, mostly text, and made again by anyone (see `kdnb.results`)."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from kdnb import __version__, augment, environment, measures, results, table
+from kdnb.counter import Purpose, Stream
+from kdnb.datasets import Dataset
+from kdnb.errors import IncompleteError, StoreError
+from kdnb.execute import load_network
+from kdnb.record import VIEWS
+from kdnb.store import Entry, Store
+from kdnb.study import Profile, Run, Study
+from kdnb.train import CHUNK, Normaliser, logits, sample
+
+EXPLORED = 200
+"""validation images in the explorers"""
+
+WEIGHTS_LIMIT = 10_000_000
+"""bytes; larger networks are kept in half precision, and still larger ones not at all"""
+
+DIAL_STEPS = 10
+DIAL_IMAGES = 2000
+
+
+def publish(
+    study: Study,
+    store: Store,
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    strict: bool = True,
+    weights: bool = True,
+    device: str = "auto",
+) -> results.Results:
+    """Writes the records of a study's seeds into a folder, beside seeds that are there already.
+
+    Args:
+        strict: refuse what was made with code that no commit has.
+        weights: keep the networks of the first seed, too.
+
+    Raises:
+        IncompleteError: the store lacks a run or has it damaged; uncommitted code; the folder has records of other
+            settings. Nothing is written then.
+        StoreError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    entries = _entries(study, store, strict)
+    about = {
+        "kdnb": __version__,
+        "profile": study.profile.model_dump(mode="json"),
+        "dataset": {
+            "name": dataset.name,
+            "hash": dataset.hash,
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "classes": list(dataset.classes),
+        },
+    }
+    _require_same_study(about, folder)
+    rows, curves = table.table(study, store), table.curves(study, store)
+    seeds = list(dict.fromkeys(run.seed for run in study.runs))
+    chosen = environment.choose_device(device)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in seeds:
+            runs = [run for run in study.runs if run.seed == seed]
+            dial = pd.DataFrame(_dial(study.profile, runs, store, dataset, chosen))
+            texts = {
+                "measures.csv": _csv(rows[rows["seed"] == seed]),
+                "curves.csv": _csv(curves[curves["seed"] == seed]),
+                "reliability.csv": _csv(pd.DataFrame(_reliability(study.profile.name, runs, entries))),
+                "dial.csv": _csv(dial),
+                "about.json": _json(_made(runs, entries)),
+            }
+            _replace(folder / f"seed-{seed}", texts)
+        first = min(results.published_seeds(folder))
+        if first in seeds:
+            runs = [run for run in study.runs if run.seed == first]
+            _write(folder / "explorer.safetensors", safetensors.torch.save(_explorer(runs, entries, dataset)))
+            networks = _weights(runs, entries) if weights else None
+            if networks is not None:
+                _write(folder / "weights.safetensors", networks)
+        _write(folder / "study.json", _json(about).encode())
+    except OSError as error:
+        raise StoreError(f"cannot write the records into {folder}: {error}") from None
+    return results.read(folder, seeds)
+
+
+def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
+    missing = [run for run in study.runs if not store.holds(run.spec.id)]
+    if missing:
+        raise IncompleteError(
+            f"{len(missing)} of {len(study.runs)} runs are not in {store.root}, the first {missing[0].name} of seed "
+            f"{missing[0].seed}; train them with kdnb run, then publish"
+        )
+    entries = {run.spec.id: store.entry(run.spec.id) for run in study.runs}
+    for run in study.runs if strict else ():
+        made = entries[run.spec.id].environment
+        if not made.get("commit") or made.get("uncommitted_changes"):
+            raise IncompleteError(
+                f"{run.name} of seed {run.seed} was made with code that no commit has, so nobody could make it again; "
+                "commit, and train it in a fresh store"
+            )
+    return entries
+
+
+def _require_same_study(about: dict[str, Any], folder: Path) -> None:
+    if not results.published_seeds(folder):
+        return
+    there = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    for part in ("profile", "dataset"):
+        ours, theirs = ({k: v for k, v in each[part].items() if k != "about"} for each in (about, there))
+        changed = [key for key in ours if key != "seeds" and ours[key] != theirs.get(key)]
+        if changed:
+            raise IncompleteError(
+                f"the records in {folder} are of another {part}: {changed[0]} is {theirs.get(changed[0])!r} there and "
+                f"{ours[changed[0]]!r} here; name another folder"
+            )
+
+
+def _made(runs: list[Run], entries: dict[str, Entry]) -> dict[str, Any]:
+    """Which runs, by what, and how long they took (lockstep students' seconds are shared out among them)."""
+    environments: list[dict[str, Any]] = []
+    listed = {}
+    for run in runs:
+        entry = entries[run.spec.id]
+        if entry.environment not in environments:
+            environments.append(entry.environment)
+        seconds = sum(epoch["seconds"] for epoch in entry.log)
+        place = environments.index(entry.environment)
+        listed[run.name] = {"id": run.spec.id, "environment": place, "seconds": round(seconds, 1)}
+    return {"runs": listed, "environments": environments}
+
+
+def _reliability(profile: str, runs: list[Run], entries: dict[str, Entry]) -> Iterator[dict[str, Any]]:
+    for run in runs:
+        answers = entries[run.spec.id].predictions
+        for view in VIEWS:
+            bins = measures.reliability(answers[f"validation/{view}"], answers["validation/labels"])
+            for number, (count, confidence, accuracy) in enumerate(zip(*bins, strict=True), start=1):
+                yield {
+                    "profile": profile,
+                    "seed": run.seed,
+                    "run": run.name,
+                    "view": view,
+                    "bin": number,
+                    "count": int(count),
+                    "confidence": float(confidence),
+                    "accuracy": float(accuracy),
+                }
+
+
+def _dial(
+    profile: Profile, runs: list[Run], store: Store, dataset: Dataset, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """Accuracy on a fixed sample of validation images as the dial turns, of the reference and of the first teachers."""
+    looked_at = [run for run in runs if run.name in ("reference", "T1w", "T1s")]
+    networks = {run.name: load_network(store, run.spec.id, dataset, device) for run in looked_at}
+    index = sample(len(dataset.validation), DIAL_IMAGES)
+    split = dataset.validation.select(index.numpy())
+    prepare = Normaliser(dataset, device, profile.side)
+    strengths = [step / DIAL_STEPS for step in range(DIAL_STEPS + 1)]
+    clean: dict[str, float] = {}
+    for strength in [None, *strengths]:
+        recipe = augment.recipe("clean" if strength is None else f"dial:{strength}")
+        chunks = zip(split.images.split(CHUNK), index.split(CHUNK), strict=True)
+        shown = torch.cat(
+            [
+                augment.views(
+                    images.to(device),
+                    numbers.numpy(),
+                    recipe,
+                    Stream(runs[0].seed),
+                    0,
+                    size=profile.side,
+                    purpose=Purpose.VIEW,
+                )
+                for images, numbers in chunks
+            ]
+        )
+        for run in looked_at:
+            answers = logits(networks[run.name], shown, prepare, run.spec).cpu()
+            accuracy = measures.accuracy(answers, split.labels)
+            if strength is None:
+                clean[run.name] = accuracy
+                continue
+            yield {
+                "profile": profile.name,
+                "seed": run.seed,
+                "run": run.name,
+                "strength": strength,
+                "accuracy": accuracy,
+                "affinity": measures.affinity(accuracy, clean[run.name]),
+            }
+
+
+def _explorer(runs: list[Run], entries: dict[str, Entry], dataset: Dataset) -> dict[str, Tensor]:
+    any_entry = entries[runs[0].spec.id]
+    mapped = any_entry.attention["index"]
+    index = mapped[sample(len(mapped), EXPLORED)]
+    rows = torch.searchsorted(mapped, index)
+    shown = dataset.validation.select(index.numpy())
+    tensors = {
+        "seed": torch.tensor(runs[0].seed),
+        "index": index,
+        "images": shown.images.contiguous(),
+        "labels": shown.labels.contiguous(),
+    }
+    for run in runs:
+        entry = entries[run.spec.id]
+        kept = ["cam-predicted/clean"]
+        if run.spec.role == "teacher":
+            kept += ["cam-predicted/weak", "cam-predicted/strong", "cam-sum/clean"]
+        for name in kept:
+            tensors[f"maps/{run.name}/{name}"] = entry.attention[name][rows].half().contiguous()
+        tensors[f"logits/{run.name}"] = entry.predictions["validation/clean"][index].half().contiguous()
+    return tensors
+
+
+def _weights(runs: list[Run], entries: dict[str, Entry]) -> bytes | None:
+    tensors = {
+        f"{run.name}/{name}": tensor.contiguous()
+        for run in runs
+        for name, tensor in entries[run.spec.id].weights.items()
+    }
+    content = safetensors.torch.save(tensors)
+    if len(content) > WEIGHTS_LIMIT:
+        content = safetensors.torch.save({n: t.half() if t.is_floating_point() else t for n, t in tensors.items()})
+    return content if len(content) <= WEIGHTS_LIMIT else None
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    return str(rows.to_csv(index=False, lineterminator="\n", float_format="%.7g", na_rep="nan"))
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def _replace(folder: Path, texts: dict[str, str]) -> None:
+    """Puts a folder of files in place; a call that is killed leaves the old one or the new one, or none to be made again."""
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
+    new.chmod(0o755)
+    for name, text in texts.items():
+        (new / name).write_text(text, encoding="utf-8", newline="\n")
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(new, folder)

@@ -1,0 +1,189 @@
+"""Published records: what the book's pages, and nothing else, are made of.
+
+A folder for each profile, written by `kdnb.publish` and read here. It is text where text will do, so that a new seed is a
+small change that a person can review; no data set and no training is needed to read it::
+
+    <results>/<profile>/study.json             the profile's settings, the data set and its hash
+                        seed-<n>/measures.csv     the tidy table (`kdnb.table`)
+                                 curves.csv       the training logs
+                                 reliability.csv  confidence and accuracy in ten bins
+                                 dial.csv         accuracy and affinity against the strength of augmentation
+                                 about.json       runs and their ids, commit, machine, seconds
+                        explorer.safetensors   images, maps and logits of one seed, for the explorers
+                        weights.safetensors    the networks of that seed, where they are small
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors
+import safetensors.torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from kdnb import evidence
+from kdnb.errors import IncompleteError
+from kdnb.study import Profile, explain
+
+STAND_IN = "smoke"
+"""The profile whose records stand in until a study is published; it shows the path and says nothing of the paper."""
+
+TEXT_COLUMNS = ("profile", "run", "role", "ensemble", "student", "measure", "form", "view", "against", "method")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """What the explorers show, of one seed and up to 200 validation images, the same for every run."""
+
+    seed: int
+    classes: tuple[str, ...]
+    index: Tensor
+    """which validation images, (M,)"""
+    images: Tensor
+    """uint8 (M, 3, S, S)"""
+    labels: Tensor
+    """(M,)"""
+    maps: dict[str, dict[str, Tensor]]
+    """run → ``<method>/<view>`` → float32 (M, h, w)"""
+    logits: dict[str, Tensor]
+    """run → float32 (M, K), of the clean images"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of a study, for all or some of its published seeds."""
+
+    folder: Path
+    profile: Profile
+    about: dict[str, Any]
+    """``kdnb`` (version), ``dataset`` (name, hash, train, validation, classes), and ``seeds``: what about.json says of each"""
+    seeds: tuple[int, ...]
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether these are not evidence but show the path."""
+        return self.profile.name == STAND_IN
+
+    def _read(self, name: str) -> pd.DataFrame:
+        paths = [self.folder / f"seed-{seed}" / name for seed in self.seeds]
+        text = dict.fromkeys(TEXT_COLUMNS, str)
+        return pd.concat(
+            [pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["nan"]) for path in paths],
+            ignore_index=True,
+        )
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The tidy table; columns `kdnb.table.COLUMNS`."""
+        return self._read("measures.csv")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The training logs, as `kdnb.table.curves` gives them."""
+        return self._read("curves.csv")
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """profile, seed, run, view, bin (1 to 10), count, confidence, accuracy; as `kdnb.measures.reliability`."""
+        return self._read("reliability.csv")
+
+    @cached_property
+    def dial(self) -> pd.DataFrame:
+        """profile, seed, run, strength (0 to 1), accuracy, affinity (accuracy − that on clean images)."""
+        return self._read("dial.csv")
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """`kdnb.evidence.effects` of the table."""
+        return evidence.effects(self.table)
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """`kdnb.evidence.verdicts` of the effects."""
+        return evidence.verdicts(self.effects)
+
+    @cached_property
+    def explorer(self) -> Explorer:
+        """Images, maps and logits.
+
+        Raises:
+            IncompleteError: the file is missing.
+        """
+        path = self.folder / "explorer.safetensors"
+        if not path.is_file():
+            raise IncompleteError(f"{path} is missing; kdnb publish writes it")
+        tensors = safetensors.torch.load(path.read_bytes())
+        maps: dict[str, dict[str, Tensor]] = {}
+        for name in sorted(tensors):
+            if name.startswith("maps/"):
+                _, run, kind = name.split("/", 2)
+                maps.setdefault(run, {})[kind] = tensors[name].float()
+        logits = {name.split("/")[1]: tensors[name].float() for name in sorted(tensors) if name.startswith("logits/")}
+        seed = int(tensors["seed"])
+        classes = tuple(self.about["dataset"]["classes"])
+        return Explorer(seed, classes, tensors["index"], tensors["images"], tensors["labels"], maps, logits)
+
+
+def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
+    """The records in a folder, of the given or all published seeds.
+
+    Raises:
+        IncompleteError: no records there, not records of this version, or a seed that was not published.
+    """
+    folder = Path(folder)
+    path = folder / "study.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        profile = Profile.model_validate(about.pop("profile"))
+    except FileNotFoundError:
+        raise IncompleteError(f"no records in {folder}: it has no study.json; kdnb publish writes one") from None
+    except ValidationError as error:
+        raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise IncompleteError(f"{path} cannot be read: {error}") from None
+    there = published_seeds(folder)
+    if not there:
+        raise IncompleteError(f"no seed is published in {folder}")
+    missing = [seed for seed in seeds or () if seed not in there]
+    if missing:
+        raise IncompleteError(f"seed {missing[0]} is not among the records in {folder}; there are {list(there)}")
+    chosen = tuple(seeds) if seeds else there
+    about["seeds"] = {
+        seed: json.loads((folder / f"seed-{seed}" / "about.json").read_text(encoding="utf-8")) for seed in chosen
+    }
+    return Results(folder, profile, about, chosen)
+
+
+def published_seeds(folder: Path) -> tuple[int, ...]:
+    """Seeds whose records are in the folder."""
+    found = [path.parent.name.removeprefix("seed-") for path in folder.glob("seed-*/about.json")]
+    return tuple(sorted(int(seed) for seed in found if seed.isdigit()))
+
+
+def home() -> Path:
+    """Where the book's records are in a checkout: ``book/results``, beside the package."""
+    return Path(__file__).resolve().parents[1] / "book" / "results"
+
+
+def published(root: str | Path | None = None) -> Path:
+    """The folder of the records that the book is told from: a published study's, else those of the stand-in.
+
+    Args:
+        root: a folder of such folders, or one of them; None is `home`.
+
+    Raises:
+        IncompleteError: there are none.
+    """
+    root = Path(root) if root else home()
+    if (root / "study.json").is_file():
+        return root
+    found = sorted(path.parent for path in root.glob("*/study.json"))
+    found.sort(key=lambda folder: folder.name == STAND_IN)
+    if not found:
+        raise IncompleteError(f"no published records in {root}; run in a checkout of the book, or name their folder")
+    return found[0]

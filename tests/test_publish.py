@@ -1,0 +1,199 @@
+"""From a store to records that can be committed, and back."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+
+from kdnb import attention, diff, execute, publish, results, study
+from kdnb import table as tables
+from kdnb.errors import IncompleteError
+from kdnb.store import Entry, Store
+from tests.conftest import small_profile
+
+CLEAN = {"commit": "0123456789abcdef", "uncommitted_changes": False, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def grid(digits):
+    return study.build(small_profile(seeds=(0, 1)), digits.hash)
+
+
+@pytest.fixture(scope="module")
+def store(grid, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    execute.execute(grid, store, bar=False, device="cpu").require_complete()
+    return store
+
+
+@pytest.fixture(autouse=True)
+def _committed(monkeypatch):
+    monkeypatch.setattr(Entry, "environment", CLEAN)
+
+
+@pytest.fixture(scope="module")
+def published(grid, store, digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entry, "environment", CLEAN)
+        publish.publish(grid, store, digits, folder, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def folder(published, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(published, tmp_path / "tiny")
+
+
+def one_seed(grid, seed):
+    return study.Study(grid.profile, tuple(run for run in grid.runs if run.seed == seed))
+
+
+def test_what_is_read_is_what_the_store_says(grid, store, folder):
+    there = results.read(folder)
+    expected = tables.table(grid, store)
+    assert there.seeds == (0, 1)
+    assert there.profile == grid.profile
+    keys = list(expected.columns[:-1])
+    assert there.table[keys].astype(str).equals(expected[keys].astype(str))
+    pd.testing.assert_series_equal(there.table["value"], expected["value"], rtol=1e-6)
+    assert len(there.curves) == 2 * len(grid.runs)
+    pd.testing.assert_frame_equal(
+        there.verdicts.drop(columns=["p", "p_holm"]),
+        results.evidence.verdicts(results.evidence.effects(expected)).drop(columns=["p", "p_holm"]),
+        rtol=1e-3,
+    )
+
+
+def test_seeds_published_one_by_one_are_those_published_together(grid, store, digits, folder, tmp_path):
+    for seed in (1, 0):  # the explorers' seed changes when a smaller one comes
+        publish.publish(one_seed(grid, seed), store, digits, tmp_path / "single", device="cpu")
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert len(files) == 2 * 5 + 3
+    different = [name for name in files if (folder / name).read_bytes() != (tmp_path / "single" / name).read_bytes()]
+    assert different == []
+
+
+def test_explorers_show_the_images_that_the_maps_are_of(grid, store, digits, folder):
+    explorer = results.read(folder).explorer
+    teacher = next(run for run in grid.runs if (run.name, run.seed) == ("T1s", 0))
+    entry = store.entry(teacher.spec.id)
+    assert (explorer.images == digits.validation.images[explorer.index]).all()
+    assert (explorer.labels == digits.validation.labels[explorer.index]).all()
+    rows = [entry.attention["index"].tolist().index(number) for number in explorer.index.tolist()]
+    theirs = entry.attention["cam-predicted/strong"][rows]
+    assert torch.allclose(explorer.maps["T1s"]["cam-predicted/strong"], theirs, rtol=2e-3)
+    ours, full = (attention.masks(maps, 32) for maps in (explorer.maps["T1s"]["cam-predicted/strong"], theirs))
+    assert (ours == full).float().mean() > 0.99
+
+
+def test_bins_hold_every_image_and_give_the_accuracy_back(digits, folder):
+    there = results.read(folder)
+    for (seed, run, view), bins in there.reliability.groupby(["seed", "run", "view"]):
+        (accuracy,) = tables.select(there.table, seed=seed, run=run, view=view, measure="accuracy", form="textbook")[
+            "value"
+        ]
+        assert bins["count"].sum() == len(digits.validation)
+        assert (bins["count"] * bins["accuracy"]).sum() / bins["count"].sum() == pytest.approx(accuracy, abs=1e-5)
+
+
+def test_the_dial_is_of_the_reference_and_the_first_teachers(folder):
+    dial = results.read(folder).dial
+    assert set(dial["run"]) == {"reference", "T1w", "T1s"}
+    assert sorted(set(dial["strength"])) == pytest.approx([step / 10 for step in range(11)])
+    assert dial["affinity"].between(-1, 1).all()
+
+
+def test_an_incomplete_seed_is_refused_and_nothing_written(grid, store, digits, tmp_path):
+    partial = Store(tmp_path / "partial")
+    shutil.copytree(store.root, partial.root)
+    shutil.rmtree(partial.root / "runs" / grid.runs[-1].spec.id)
+    with pytest.raises(
+        IncompleteError, match=f"1 of {len(grid.runs)} runs are not in .*{grid.runs[-1].name} of seed 1"
+    ):
+        publish.publish(grid, partial, digits, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_entry_is_refused(grid, store, digits, tmp_path):
+    damaged = Store(tmp_path / "damaged")
+    shutil.copytree(store.root, damaged.root)
+    path = damaged.root / "runs" / grid.runs[0].spec.id / "attention.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.warns(UserWarning, match="its hash differs"), pytest.raises(IncompleteError, match="1 of"):
+        publish.publish(grid, damaged, digits, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("made", [{"commit": None, "uncommitted_changes": None}, CLEAN | {"uncommitted_changes": True}])
+def test_runs_of_uncommitted_code_are_refused_unless_asked_for(grid, store, digits, tmp_path, monkeypatch, made):
+    monkeypatch.setattr(Entry, "environment", made)
+    alone = study.Study(grid.profile, tuple(run for run in grid.runs if run.name in ("T1w", "reference")))
+    with pytest.raises(IncompleteError, match="code that no commit has"):
+        publish.publish(alone, store, digits, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    publish.publish(alone, store, digits, tmp_path / "out", strict=False, device="cpu")
+
+
+def test_records_of_other_settings_are_not_mixed(grid, store, digits, folder):
+    path = folder / "study.json"
+    there = json.loads(path.read_text())
+    there["profile"]["distill"]["alpha"] = 0.5
+    path.write_text(json.dumps(there))
+    with pytest.raises(IncompleteError, match=r"another profile: distill is .*0\.5"):
+        publish.publish(grid, store, digits, folder, device="cpu")
+
+
+def test_each_seed_says_what_made_it(grid, folder):
+    about = results.read(folder).about["seeds"][1]
+    assert about["environments"] == [CLEAN]
+    assert {name: run["id"] for name, run in about["runs"].items()} == {
+        run.name: run.spec.id for run in grid.runs if run.seed == 1
+    }
+    assert all(run["seconds"] > 0 for run in about["runs"].values())
+
+
+def test_reading_what_is_not_there_names_it(folder, tmp_path):
+    with pytest.raises(IncompleteError, match="no records in"):
+        results.read(tmp_path / "nowhere")
+    with pytest.raises(IncompleteError, match=r"seed 7 is not among .*\[0, 1\]"):
+        results.read(folder, [7])
+    (folder / "study.json").write_text("{}")
+    with pytest.raises(IncompleteError, match="cannot be read"):
+        results.read(folder)
+
+
+def test_a_study_goes_before_the_stand_in(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "smoke")
+    assert results.published(tmp_path) == folder
+    shutil.rmtree(folder)
+    assert results.published(tmp_path) == tmp_path / "smoke"
+    with pytest.raises(IncompleteError, match="no published records"):
+        results.published(tmp_path / "smoke" / "seed-0")
+
+
+def test_a_study_agrees_with_itself_and_not_with_its_opposite(folder, tmp_path):
+    ours = results.read(folder)
+    same = diff.compare(ours, ours)
+    assert set(same["agree"]) == {"yes"}
+    shutil.copytree(folder, tmp_path / "other")
+    for seed in (0, 1):
+        path = tmp_path / "other" / f"seed-{seed}" / "measures.csv"
+        rows = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+        strong = (rows["measure"] == "accuracy") & (rows["run"] == "T1s_T2s_Ss")
+        rows.loc[strong, "value"] = 50 + 0.001 * seed
+        rows.to_csv(path, index=False)
+    theirs = results.read(tmp_path / "other")
+    changed = diff.compare(ours, theirs).set_index("claim")["agree"]
+    assert changed["C5"] == "no"
+    assert changed["C1"] == "yes"
+    assert "agree: no" in diff.describe(ours, theirs)
+
+
+def test_single_seeds_are_compared_by_sign(folder):
+    first, second = results.read(folder, [0]), results.read(folder, [1])
+    assert set(diff.compare(first, second)["agree"]) <= {"same sign", "opposite sign"}
+    assert diff.table(first, second).count("<tr>") == len(diff.compare(first, second)) + 1
