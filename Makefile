@@ -10,17 +10,24 @@ BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: reproduce test bench lock clean
+.PHONY: reproduce test notebooks bench lock clean
 
 reproduce: $(STAMP)
 	$(BIN)/kdnb run --profile $(PROFILE) --store $(STORE)
 	$(BIN)/kdnb table --profile $(PROFILE) --store $(STORE) --claims
+	$(BIN)/kdnb reproduce --profile $(PROFILE) --store $(STORE)
 
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+	KDNB_STORE=$(CURDIR)/$(STORE) $(BIN)/pytest -c /dev/null --rootdir . -q -p no:cacheprovider --nbval --nbval-current-env \
+	  --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+# After a page's text or code was changed: its notebook, with fresh outputs.
+notebooks: $(STAMP)
+	KDNB_STORE=$(CURDIR)/$(STORE) $(BIN)/python book/execute.py $(PAGES)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/training.py

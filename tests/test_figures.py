@@ -1,0 +1,347 @@
+"""Figures show every seed, in one vocabulary, and become SVG that suits both themes and every reader."""
+
+import re
+import xml.etree.ElementTree as ET
+from itertools import pairwise, product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from kdnb import attention, evidence, figures
+from kdnb.errors import IncompleteError
+from kdnb.results import Explorer
+from kdnb.study import ALL_ENSEMBLES
+from kdnb.table import COLUMNS
+
+SMALL_GRID = ("", "w", "s", "ww", "ws", "ss", "www", "sss")
+VIEWS = ("clean", "weak", "strong")
+
+
+def teachers_of(letters: str) -> list[str]:
+    return [f"T{place}{letter}" for place, letter in enumerate(letters, start=1)]
+
+
+def made_table(seeds: int, ensembles: tuple[str, ...] = SMALL_GRID) -> pd.DataFrame:
+    """A tidy table with the rows that figures read; values are drawn."""
+    draw = np.random.default_rng(seeds)
+    rows = []
+
+    def add(seed: int, run: str, role: str, measure: str, view: str, **more: str) -> None:
+        cell = {"profile": "made", "seed": seed, "run": run, "role": role, "measure": measure, "view": view}
+        rows.append(dict.fromkeys(COLUMNS, "") | cell | {"form": "textbook", "value": draw.uniform(0.2, 0.8)} | more)
+
+    for seed in range(seeds):
+        for view in ("weak", "strong"):
+            add(seed, "reference", "reference", "affinity", view)
+        for letters, student in product(ensembles, "ws"):
+            run = "_".join([*teachers_of(letters), f"S{student}"])
+            about = {"ensemble": letters, "student": student}
+            for view in VIEWS:
+                add(seed, run, "student", "accuracy", view, **about)
+                for against in ["ensemble", *teachers_of(letters)] if letters else []:
+                    for measure in ("agreement", "divergence", "mutual_information"):
+                        add(seed, run, "student", measure, view, against=against, **about)
+            add(seed, run, "student", "train_validation_gap", "own", **about)
+        for letters in ensembles:
+            if len(letters) > 1:
+                for measure, method in product(
+                    ("attention_iou", "chance_iou", "excess_iou"), ("cam-predicted", "cam-sum")
+                ):
+                    run = "_".join(teachers_of(letters))
+                    add(seed, run, "ensemble", measure, "clean", ensemble=letters, method=method)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def made_curves(seeds: int, runs: tuple[str, ...]) -> pd.DataFrame:
+    epochs = range(1, 11)
+    rows = [
+        {"seed": seed, "run": run, "epoch": epoch, "train_accuracy": epoch / 10, "validation_accuracy": epoch / 20}
+        for seed, run, epoch in product(range(seeds), runs, epochs)
+    ]
+    curves = pd.DataFrame(rows)
+    curves.loc[curves["epoch"] % 2 == 1, "validation_accuracy"] = float("nan")
+    return curves
+
+
+@pytest.fixture(params=[1, 3], ids=["one seed", "three seeds"])
+def seeds(request) -> int:
+    return request.param
+
+
+@pytest.fixture
+def table(seeds: int) -> pd.DataFrame:
+    return made_table(seeds)
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Explorer:
+    draw = torch.Generator().manual_seed(0)
+    runs = ("T1w", "T2w", "T3w", "T1s", "T2s", "T3s")
+    return Explorer(
+        seed=0,
+        classes=("ant", "sweet_pepper"),
+        index=torch.arange(4),
+        images=torch.randint(0, 256, (4, 3, 32, 32), generator=draw, dtype=torch.uint8),
+        labels=torch.tensor([0, 1, 0, 1]),
+        maps={run: {"cam-predicted/clean": torch.rand((4, 4, 4), generator=draw)} for run in runs},
+        logits={},
+    )
+
+
+def points(drawn) -> list:
+    """What holds a point for each seed, in all the axes."""
+    return [line for ax in np.ravel(drawn) for line in ax.get_lines() if line.get_gid() == figures.SEEDS]
+
+
+def count(drawn) -> int:
+    return sum(len(line.get_xdata()) for line in points(drawn))
+
+
+def heights(drawn) -> list[float]:
+    return sorted(float(value) for line in points(drawn) for value in line.get_ydata())
+
+
+# -- every seed ------------------------------------------------------------------------------------------------------
+
+
+def test_the_chain_shows_both_ends_of_four_claims_in_every_seed(table, seeds):
+    axes = figures.chain(table)
+    assert len(axes) == 4
+    assert count(axes) == 4 * 2 * seeds
+    assert [ax.get_title(loc="left")[-1] for ax in axes] == ["↓", "↓", "↓", "↑"]
+
+
+def test_cells_show_every_student_in_every_seed(table, seeds):
+    rows = table[(table["measure"] == "accuracy") & (table["view"] == "clean")]
+    ax = figures.by_cell(table, "accuracy")
+    assert heights(ax) == pytest.approx(sorted(rows["value"]))
+    assert ax.get_ylabel() == "validation accuracy"
+
+
+def test_cells_of_fidelity_leave_out_students_without_teachers(table, seeds):
+    ax = figures.by_cell(table, "agreement", against="ensemble")
+    assert count(ax) == 2 * (len(SMALL_GRID) - 1) * seeds
+    assert [tick.get_text() for tick in ax.get_xticklabels()][:3] == ["w", "s", "w\nw"]
+
+
+def test_the_papers_whole_grid_fits_the_page():
+    ax = figures.by_cell(made_table(1, ALL_ENSEMBLES), "accuracy")
+    figure = ax.get_figure()
+    figure.draw_without_rendering()
+    boxes = [tick.get_window_extent() for tick in ax.get_xticklabels()]
+    assert len(boxes) == 15
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_the_gain_is_paired_within_seed_and_augmentation(table, seeds):
+    clean = table[(table["measure"] == "accuracy") & (table["view"] == "clean")]
+    value = clean.set_index(["seed", "run"])["value"]
+    gains = [value[seed, run] - value[seed, run[-2:]] for seed, run in value.index if "_" in run]
+    assert heights(figures.distillation_gain(table)) == pytest.approx(sorted(gains))
+
+
+def test_overlap_shows_each_ensemble_beside_its_chance_level(table, seeds):
+    ax = figures.overlap(table)
+    ensembles = [letters for letters in SMALL_GRID if len(letters) > 1]
+    assert count(ax) == len(ensembles) * seeds
+    chance = [line for line in ax.get_lines() if line.get_label() == "chance"]
+    expected = table[(table["measure"] == "chance_iou") & (table["method"] == "cam-predicted")]
+    assert [line.get_ydata()[0] for line in chance] == pytest.approx(
+        [expected[expected["ensemble"] == letters]["value"].mean() for letters in ensembles]
+    )
+    assert count(figures.overlap(table, "excess_iou", "cam-sum")) == len(ensembles) * seeds
+
+
+@pytest.mark.parametrize(
+    ("draw", "number"),
+    [
+        (figures.affinity, 2),
+        (figures.by_view, 6),
+        (figures.against, 3),
+        (figures.fidelity_and_accuracy, 2 * (len(SMALL_GRID) - 1)),
+    ],
+)
+def test_figures_of_the_table_show_every_seed(draw, number, table, seeds):
+    assert count(draw(table)) == number * seeds
+
+
+def test_a_forest_has_a_point_for_each_deciding_effect(table, seeds):
+    effects = evidence.effects(table)
+    ax = figures.forest(effects, evidence.verdicts(effects))
+    deciding = effects[effects["decides"]]
+    assert count(ax) == len(deciding)
+    assert {text.get_text()[:2] for text in ax.texts if re.match(r"C\d", text.get_text())} == set(deciding["claim"])
+    filled = [line for line in ax.get_lines() if line.get_gid() is None and line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in filled) == deciding["as_predicted"].sum()
+
+
+def test_correlations_show_all_three_in_every_seed(table, seeds):
+    effects = evidence.effects(table)
+    assert count(figures.correlations(effects)) == (effects["claim"] == "C6").sum() == 3 * seeds
+
+
+def test_the_dial_has_a_point_for_each_network_strength_and_seed(seeds):
+    rows = [
+        {"seed": seed, "run": run, "strength": step / 10, "affinity": -step * seed / 100}
+        for seed, run, step in product(range(seeds), ("reference", "T1w", "T1s"), range(11))
+    ]
+    ax = figures.dial_response(pd.DataFrame(rows))
+    assert count(ax) == len(rows)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["reference", "T1w", "T1s"]
+
+
+def test_learning_curves_have_a_line_for_each_run_seed_and_kind(seeds):
+    ax = figures.learning_curves(made_curves(seeds, figures.ENDS))
+    assert len(points(ax)) == 2 * 2 * seeds
+    validation = [line for line in points(ax) if line.get_linestyle() == "-"]
+    assert all(len(line.get_xdata()) == 5 for line in validation)  # no gap where nobody looked
+    assert len(points(figures.pilot_curves(made_curves(seeds, ("Sw", "Ss"))))) == 2 * 2 * seeds
+
+
+def test_reliability_diagrams_leave_out_empty_bins(seeds):
+    rows = [
+        {
+            "seed": seed,
+            "run": run,
+            "view": "clean",
+            "bin": place,
+            "count": place - 1,
+            "confidence": place / 10 - 0.05,
+            "accuracy": 0.5,
+        }
+        for seed, run, place in product(range(seeds), figures.ENDS, range(1, 11))
+    ]
+    assert count(figures.reliability_diagram(pd.DataFrame(rows))) == 2 * 9 * seeds
+
+
+def test_means_and_intervals_need_two_seeds():
+    def drawn(seeds: int) -> set[tuple[float, ...]]:
+        lines = figures.affinity(made_table(seeds)).get_lines()
+        return {
+            tuple(line.get_ydata()) for line in lines if line.get_gid() is None and line.get_color() == figures.WEAK
+        }
+
+    assert drawn(1) == set()
+    table = made_table(3)
+    values = table[(table["measure"] == "affinity") & (table["view"] == "weak")]["value"].tolist()
+    assert drawn(3) == {evidence.interval(values), (np.mean(values),) * 2}
+
+
+# -- the vocabulary --------------------------------------------------------------------------------------------------
+
+
+def test_colour_filling_and_shape_tell_networks_apart(table):
+    by_run = {line.get_label(): line for line in points(figures.by_view(table))}
+    weak, strong = (by_run[run] for run in figures.ENDS)
+    assert (to_hex(weak.get_color()), weak.get_fillstyle(), weak.get_marker()) == (figures.WEAK, "none", "o")
+    assert (to_hex(strong.get_color()), strong.get_fillstyle(), strong.get_marker()) == (figures.STRONG, "full", "o")
+    looks = {line.get_label(): line for line in points(figures.overlap(table))}
+    mixed = looks["mixed"]
+    assert (to_hex(mixed.get_color()), mixed.get_fillstyle(), mixed.get_marker()) == (figures.MIXED, "left", "s")
+    assert {line.get_marker() for line in points(figures.affinity(table))} == {"D"}
+    assert {line.get_marker() for line in points(figures.by_cell(table, "accuracy"))} == {"o", "^"}
+
+
+def test_given_axes_are_drawn_on_and_returned(table):
+    ax = Figure().add_subplot()
+    assert figures.by_cell(table, "accuracy", ax=ax) is ax
+    four = Figure().subplots(2, 2)
+    assert list(figures.chain(table, four)) == list(four.flat)
+
+
+def test_what_records_lack_is_named():
+    with pytest.raises(IncompleteError, match="run 'T1s_T2s_T3s_Ss'"):
+        figures.by_view(made_table(1, ("", "w")), runs=("T1s_T2s_T3s_Ss",))
+    empty = evidence.effects(made_table(1, ("", "w"))).iloc[:0]
+    with pytest.raises(IncompleteError, match="decide no claim"):
+        figures.forest(empty, evidence.verdicts(empty))
+
+
+# -- images and maps -------------------------------------------------------------------------------------------------
+
+
+def test_a_gallery_shows_the_pixels_as_they_are(explorer):
+    ax = figures.gallery(explorer.images, {"negative": 255 - explorer.images})
+    sheet = ax.get_images()[0].get_array()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["clean", "negative"]
+    assert np.array_equal(sheet[:32, :32, :3], explorer.images[0].permute(1, 2, 0))
+    assert np.array_equal(sheet[-32:, -32:, :3], 255 - explorer.images[3].permute(1, 2, 0))
+    with pytest.raises(ValueError, match="'few' is"):
+        figures.gallery(explorer.images, {"few": explorer.images[:2]})
+
+
+@pytest.mark.parametrize("teachers", [("T1w", "T2w"), ("T1s", "T2s", "T3s")])
+def test_attention_maps_say_the_iou_of_that_image(explorer, teachers):
+    axes = figures.attention_maps(explorer, 1, teachers)
+    titles = [ax.get_title(loc="left") for ax in axes]
+    masks = [attention.masks(explorer.maps[run]["cam-predicted/clean"][1:2], 32) for run in teachers]
+    assert titles[: len(teachers) + 2] == ["sweet pepper", *teachers, f"IoU {attention.iou(masks):.2f}"]
+
+
+def test_a_constant_map_has_no_outline(explorer):
+    explorer = Explorer(
+        **{**vars(explorer), "maps": {run: {"cam-predicted/clean": torch.ones(4, 4, 4)} for run in "ab"}}
+    )
+    assert all(not ax.collections for ax in figures.attention_maps(explorer, 0, ("a", "b")))
+
+
+def test_attention_maps_name_what_is_not_there(explorer):
+    with pytest.raises(ValueError, match="no image 4 among the 4"):
+        figures.attention_maps(explorer, 4, ("T1w", "T2w"))
+    with pytest.raises(ValueError, match=r"of 'T9w' .* T1w, T2w"):
+        figures.attention_maps(explorer, 0, ("T1w", "T9w"))
+
+
+def test_the_sweep_is_the_iou_at_each_threshold(explorer):
+    first, second = points(figures.threshold_sweep(explorer))
+    masks = [attention.masks(explorer.maps[run]["cam-predicted/clean"], 32, 0.4) for run in ("T1w", "T2w")]
+    assert first.get_ydata()[3] == pytest.approx(attention.iou(masks))
+    assert len(first.get_ydata()) == len(second.get_ydata()) == 9
+
+
+# -- SVG -------------------------------------------------------------------------------------------------------------
+
+ALT = 'Accuracy of <students> & "teachers"'
+
+
+def test_svg_is_the_same_each_time(table):
+    ax = figures.by_cell(table, "accuracy")
+    assert figures.to_svg(ax, ALT) == figures.to_svg(ax, ALT)
+    assert figures.to_svg(figures.by_cell(table, "accuracy"), ALT) == figures.to_svg(ax, ALT)
+
+
+def test_svg_is_well_formed_and_says_its_alt_text(table):
+    root = ET.fromstring(figures.to_svg(figures.chain(table), ALT))
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == root.findtext("{http://www.w3.org/2000/svg}title") == ALT
+    assert root.get("width") == "100%"
+    assert "max-width" in root.get("style")
+    assert root.get("viewBox")
+
+
+@pytest.mark.parametrize("alt", ["", "  "])
+def test_alt_text_is_required(alt):
+    with pytest.raises(ValueError, match="alt text"):
+        figures.to_svg(Figure(), alt)
+
+
+def test_svg_takes_the_colour_of_the_pages_text(table, explorer):
+    for drawn in (figures.by_cell(table, "accuracy"), figures.attention_maps(explorer, 0, ("T1w", "T2w"))):
+        svg = figures.to_svg(drawn, ALT)
+        assert "currentColor" in svg
+        assert not re.search(r"#000\b|#000000|black", svg)
+        assert "<style" not in svg  # it would apply to the whole page
+    assert ">validation accuracy</text>" in figures.to_svg(figures.by_cell(table, "accuracy"), ALT)
+
+
+def test_svgs_of_one_page_share_no_id(table):
+    one, other = (figures.to_svg(figures.by_cell(table, "accuracy"), alt) for alt in ("one", "other"))
+    ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (one, other)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', one))
+    assert used == ids[0]
