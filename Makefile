@@ -10,12 +10,17 @@ BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: reproduce test notebooks bench lock clean
+.PHONY: reproduce book test notebooks bench lock clean
 
 reproduce: $(STAMP)
 	$(BIN)/kdnb run --profile $(PROFILE) --store $(STORE)
 	$(BIN)/kdnb table --profile $(PROFILE) --store $(STORE) --claims
 	$(BIN)/kdnb reproduce --profile $(PROFILE) --store $(STORE)
+
+# The book from the records that come with it.
+book: $(STAMP)
+	$(BIN)/jupyter-book build . -q -W -n --keep-going
+	@echo "read _build/html/index.html"
 
 test: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,97 @@
+"""What the book's pages ask of the code while they are built: generated tables and figures, and assets of its own.
+
+``{kdnb} parameters``, ``profiles`` and ``calibration`` place what `kdnb.reference` generates. The built book loads nothing
+from elsewhere: MathJax comes from the npm registry in the version that package-lock.json pins, and is copied beside the
+pages. Without npm the build says so, and formulas then need the network.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from kdnb import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+VENDOR = "vendor/mathjax/tex-mml-chtml.js"
+
+logger = logging.getLogger(__name__)
+
+
+class Generated(SphinxDirective):
+    """Places a part of the reference that is generated from the code or from records."""
+
+    required_arguments = 1
+    parts: ClassVar[dict[str, Any]] = {
+        "parameters": reference.parameters,
+        "profiles": reference.profiles,
+        "calibration": lambda: reference.calibration(ROOT / "book" / "calibration"),
+    }
+
+    def run(self) -> list[nodes.Node]:
+        try:
+            text = self.parts[self.arguments[0]]()
+        except KeyError:
+            raise self.error(
+                f"nothing is generated as {self.arguments[0]!r}; there are {', '.join(self.parts)}"
+            ) from None
+        holder = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), "generated"), 0, holder, match_titles=True)
+        return holder.children
+
+
+def vendor(app: Sphinx, config: Config) -> None:
+    """Lays MathJax beside the pages, if npm can get it."""
+    if not (ROOT / "node_modules" / "mathjax").is_dir():
+        npm = shutil.which("npm")
+        if npm:
+            done = subprocess.run(
+                [npm, "ci", "--no-audit", "--no-fund"], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+                logger.info(
+                    "npm could not get the book's assets (%s): formulas need the network", *last or ["no message"]
+                )
+        else:
+            logger.info("npm is not installed, so the book cannot bring its assets along: formulas need the network")
+    source = ROOT / "node_modules" / "mathjax" / "es5"
+    if source.is_dir():
+        target = ROOT / "book" / "_static" / "vendor" / "mathjax"
+        for name in ("tex-mml-chtml.js", "output/chtml/fonts"):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+            else:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source / name, target / name)
+        config.mathjax_path = VENDOR
+
+
+COLON = "\ue000"
+
+
+def hide_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Napoleon takes what precedes a colon under an attribute for its type; the types are in the annotations."""
+    if what in ("attribute", "data"):
+        lines[:] = [line.replace(":", COLON) for line in lines]
+
+
+def show_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Undoes `hide_colons` when Napoleon has passed."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx calls this."""
+    app.add_directive("kdnb", Generated)
+    app.connect("config-inited", vendor)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", show_colons, priority=600)
+    return {"parallel_read_safe": True}

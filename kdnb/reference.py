@@ -1,0 +1,129 @@
+"""Reference pages that write themselves: parameters from the types, profiles from their files, calibration from its records.
+
+Everything is MyST Markdown, for the book.
+"""
+
+import ast
+import inspect
+import textwrap
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from kdnb import figures, pages, spec, study
+
+MODELS: dict[type[BaseModel], str] = {
+    pages.Parameters: "of a page of the book: the first cell of every notebook, `kdnb reproduce -p NAME=VALUE`",
+    study.Profile: "of a profile: the top level of its YAML file",
+    study.DatasetConfig: "under `dataset`",
+    study.NetworkConfig: "under `teacher` and `student`",
+    spec.ModelSpec: "under `teacher.model` and `student.model`",
+    spec.TrainSpec: "under `teacher.train` and `student.train`",
+    spec.OneCycleSchedule: "under `….train.schedule`, with `kind: one-cycle`",
+    spec.StepSchedule: "under `….train.schedule`, with `kind: step`",
+    spec.CosineSchedule: "under `….train.schedule`, with `kind: cosine`",
+    spec.DistillSpec: "under `distill`",
+    spec.RecordSpec: "under `record`",
+}
+"""The typed settings, and where a person meets them."""
+
+_BOUNDS = {"gt": "> ", "ge": "≥ ", "lt": "< ", "le": "≤ ", "min_length": "length ≥ ", "pattern": "matches "}
+
+
+def documented(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
+    """field → (its type as written, the text under it)."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    found: dict[str, tuple[str, str]] = {}
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = ""
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                text = " ".join(str(following.value.value).replace("``", "`").split())
+            found[statement.target.id] = (ast.unparse(statement.annotation), text)
+    return found
+
+
+def parameters() -> str:
+    """A table for each of `MODELS`: name, type, default, range, meaning."""
+    parts = []
+    for model, where in MODELS.items():
+        written = documented(model)
+        rows = ["| name | type | default | range | meaning |", "|---|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            kind, text = written[name]
+            cells = [f"`{name}`", f"`{kind}`", _default(field), _range(field), text]
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        parts += [f"**{model.__name__}**, {where}. {(inspect.getdoc(model) or '').splitlines()[0]}", "", *rows, ""]
+    return "\n".join(parts)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    default: Any = field.default
+    if isinstance(default, BaseModel):
+        return "as below"
+    return "the paper's rows" if default is study.ALL_ENSEMBLES else f"`{default!r}`"
+
+
+def _range(field: FieldInfo) -> str:
+    found = []
+    for each in field.metadata:
+        for name, sign in _BOUNDS.items():
+            bound = getattr(each, name, None)
+            if bound is not None:
+                found.append(f"{sign}`{bound}`" if name == "pattern" else f"{sign}{bound}")
+    return ", ".join(found)
+
+
+def profiles() -> str:
+    """For each profile of the package: what it is for, how many runs it has, and its file."""
+    parts = []
+    for name in study.profile_names():
+        profile = study.load_profile(name)
+        grid = study.build(profile, "", profile.seeds[:1])
+        students = sum(run.spec.role == "student" for run in grid.runs)
+        parts += [
+            f"**{name}**: {profile.about}. A seed is {len(grid.runs)} runs, {students} of them students; it has "
+            f"{len(profile.seeds)} seed{'' if len(profile.seeds) == 1 else 's'}.",
+            "",
+            "```yaml",
+            (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8").rstrip(),
+            "```",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def calibration(folder: Path) -> str:
+    """The pilot networks: where each ended, and its curves."""
+    parts = []
+    for path in sorted(folder.glob("cpu-resnet*.csv")):
+        curves = pd.read_csv(path)
+        ends = curves[curves["epoch"] == curves["epoch"].max()].sort_values(["seed", "run"])
+        epochs = int(curves["epoch"].max())
+        rows = ["| seed | augmentation | training accuracy (own views) | validation accuracy |", "|---|---|---|---|"]
+        for end in ends.to_dict("records"):
+            augmentation = "weak" if end["run"] == "Sw" else "strong"
+            rows.append(
+                f"| {end['seed']} | {augmentation} | {end['train_accuracy']:.1%} | {end['validation_accuracy']:.1%} |"
+            )
+        network = path.stem.removeprefix("cpu-").rsplit("-", 1)[0]
+        alt = f"Accuracy by epoch of {network}, trained alone with weak and with strong augmentation, on training and validation images."
+        parts += [
+            f"**{network}, {epochs} epochs**",
+            "",
+            *rows,
+            "",
+            "```{raw} html",
+            f'<div class="kdnb-figure">{figures.to_svg(figures.pilot_curves(curves), alt)}</div>',
+            "```",
+            "",
+        ]
+    return "\n".join(parts)

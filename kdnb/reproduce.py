@@ -1,0 +1,186 @@
+"""The whole book at other parameters: train what is missing, run the pages with papermill, build the book from them."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdnb import diff, pages, results
+from kdnb.errors import IncompleteError, KdnbError, ProfileError
+from kdnb.pages import Parameters
+from kdnb.progress import Progress
+from kdnb.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout: the notebooks and the book's prose are not in the installed package."""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came out."""
+
+    folder: Path
+    pages: tuple[str, ...]
+    index: Path | None
+    """the book's first page; None where it was not built"""
+
+
+def names() -> list[str]:
+    """The pages, by name.
+
+    Raises:
+        IncompleteError: this is not a checkout of the book.
+    """
+    found = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    if not found:
+        raise IncompleteError(f"no notebooks in {ROOT / 'notebooks'}; kdnb reproduce needs a checkout of the book")
+    return found
+
+
+def parse(profile: str, given: Iterable[str]) -> Parameters:
+    """The parameters that a command line names.
+
+    Raises:
+        ProfileError: an unknown name; the message lists the right ones.
+    """
+    values = {"profile": profile}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise ProfileError(f"{each!r} is not NAME=VALUE, as in seeds=0-4")
+        values[name] = value
+    return pages.parameters(**values)
+
+
+def reproduce(
+    asked: Parameters,
+    wanted: Sequence[str] = (),
+    *,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
+    timeout: int = 3600,
+    build: bool = True,
+) -> Reproduced:
+    """Runs the pages on the asked records, two at a time, and builds the book.
+
+    Args:
+        wanted: pages to run; none means all. The others are taken as they are stored.
+        store: where runs are; None is the user's.
+        out: None is ``_build/reproduce/<profile>``.
+        timeout: seconds that a cell may take.
+
+    Raises:
+        ProfileError: no such page.
+        IncompleteError: a page failed; it is kept with its error for reading, and the others are finished.
+        KdnbError: the records cannot be made, or the book not be built.
+    """
+    there = names()
+    for page in wanted:
+        if page not in there:
+            raise ProfileError(f"no page {page!r}; there are {', '.join(there)}")
+    opened = Store(store)
+    records = pages.open_records(asked, opened)
+    folder = Path(out) if out else Path("_build") / "reproduce" / records.profile.name
+    folder = folder.resolve()
+    source = folder / "source"
+    _lay_out(source)
+    chosen = tuple(wanted) or tuple(there)
+    # The records are there: every page reads them, and only the one that trains live looks into the store.
+    parameters = {"profile": asked.profile, "seeds": ",".join(map(str, records.seeds)), "device": asked.device}
+    parameters |= {"data_root": asked.data_root, "results": str(records.folder.resolve())}
+    os.environ["KDNB_STORE"] = str(opened.root.resolve())
+    failed = {}
+    with Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
+        running = {page: pool.submit(_run, page, source, parameters, timeout) for page in chosen}
+        for page, future in running.items():
+            reason = future.result()
+            progress.advance(1, page)
+            progress.line(f"{page}: {reason or 'done'}")
+            if reason:
+                failed[page] = reason
+    if failed:
+        page, reason = next(iter(failed.items()))
+        raise IncompleteError(
+            f"{len(failed)} of {len(chosen)} pages failed; {page}: {reason}; read {source / 'notebooks'}"
+        )
+    with contextlib.suppress(IncompleteError):  # without published records there is nothing to compare with
+        (source / "book" / "diff.md").write_text(
+            _diff_page(records, results.read(results.published())), encoding="utf-8"
+        )
+    return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
+
+
+def _lay_out(source: Path) -> None:
+    """The book's sources beside the pages that are about to be run."""
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff", "package.json", "package-lock.json"):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "book", source / "book")
+    shutil.copytree(ROOT / "notebooks", source / "notebooks", ignore=shutil.ignore_patterns("markdown", ".*"))
+
+
+def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> str:
+    """Runs a page; why it failed, or nothing."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    target = source / "notebooks" / f"{page}.ipynb"
+    try:
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / f"{page}.ipynb"),
+            str(target),
+            parameters,
+            progress_bar=False,
+            execution_timeout=timeout,
+            cwd=str(source / "notebooks"),
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    except CellTimeoutError:
+        return f"a cell took more than {timeout} s; give it more with --timeout"
+    except DeadKernelError:
+        return "its kernel died, perhaps for want of memory"
+    return ""
+
+
+def _diff_page(ours: results.Results, theirs: results.Results) -> str:
+    return (
+        "# Against the published records\n\nThe claims in the records of this book, beside those that were published. Two "
+        "effects agree when their intervals over seeds overlap; with one seed on either side there is only a point to "
+        f"compare.\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
+    )
+
+
+def _build(source: Path, html: Path) -> Path:
+    if importlib.util.find_spec("jupyter_book") is None:
+        raise KdnbError(
+            f"the pages are in {source}; to build the book from them install jupyter-book: pip install kdnb[book]"
+        )
+    toc = source / "_toc.yml"
+    if (source / "book" / "diff.md").is_file() and "book/diff" not in toc.read_text(encoding="utf-8"):
+        raise KdnbError(f"{toc} has no place for book/diff")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book.cli.main",
+        "build",
+        str(source),
+        "--path-output",
+        str(html),
+        "-q",
+        "-n",
+        "-W",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise KdnbError(f"the pages ran, but the book could not be built from {source}:\n{last}")
+    return html / "_build" / "html" / "index.html"

@@ -1,0 +1,228 @@
+"""The book's notebooks: in step with their text, with real stored outputs, and compared with fresh ones in earnest."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import pytest
+
+from kdnb import pages
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+PAGES = ["attention", "augmentation", "fidelity", "generalisation", "limits", "pathology", "run", "study", "welcome"]
+UNCOMPARED = "nbval-ignore-output"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(params=NAMES)
+def page(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(page):
+    return nbformat.read(NOTEBOOKS / f"{page}.ipynb", as_version=4)
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def test_every_page_is_there():
+    assert NAMES == PAGES
+
+
+def test_a_notebook_is_in_step_with_its_text(page, notebook):
+    text = jupytext.read(NOTEBOOKS / "markdown" / f"{page}.md")
+    ours, theirs = ([(c.cell_type, c.source, tags(c)) for c in each.cells] for each in (notebook, text))
+    assert ours == theirs, f"make notebooks brings {page}.ipynb up to its text"
+
+
+def test_outputs_are_stored_for_what_is_compared(notebook):
+    """A stripped notebook would agree with anything."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    glued = [o for cell in code for o in cell.outputs if "scrapbook" in o.get("metadata", {})]
+    assert glued
+    assert any(cell.outputs and UNCOMPARED not in tags(cell) for cell in code)
+    assert not any(o.output_type == "error" for cell in code for o in cell.outputs)
+
+
+def test_only_what_a_machine_decides_is_not_compared(page, notebook):
+    ignored = [cell for cell in notebook.cells if UNCOMPARED in tags(cell)]
+    assert not ignored if page != "run" else len(ignored) <= 4
+
+
+def test_no_output_is_of_a_kind_that_nbval_skips(notebook):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "stream" or output.name != "stderr" or UNCOMPARED in tags(cell)
+            assert not {"image/png", "image/jpeg"} & set(output.get("data", {}))
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def test_parameters_are_those_of_pages(notebook, page):
+    (cell,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    assert cell is next(c for c in notebook.cells if c.cell_type == "code")
+    found = papermill.inspect_notebook(str(NOTEBOOKS / f"{page}.ipynb"))
+    defaults = {name: field.default for name, field in pages.Parameters.model_fields.items()}
+    assert {name: eval(each["default"]) for name, each in found.items()} == defaults
+    for name, each in found.items():
+        assert each["inferred_type_name"] == "str"
+        assert each["help"], f"{name} lacks its comment"
+
+
+def figures(notebook):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            html = output.get("data", {}).get("text/html", "")
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            if name and ("<svg" in html or "kdnb-explorer" in html):
+                yield name, html
+
+
+def test_every_figure_has_alt_text_a_caption_and_its_card(page, notebook):
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for name, html in figures(notebook):
+        assert re.search(r'(aria-label|alt)="[^"]{15,}"', html), f"{name} lacks alt text"
+        assert "kdnb-card" in html
+        assert "kdnb reproduce --profile" in html
+        caption = re.search(r"\{glue:figure\}\s+" + re.escape(name) + r"\n(:[^\n]*\n)+\n?([^`]+)", prose)
+        assert caption, f"{name} of {page} is not placed"
+        assert len(caption[2].split()) >= 6, f"{name} has no caption that says what to see"
+
+
+TYPED = re.compile(
+    r"(?<![\w.])[+−-]?\d+(?:[.,]\d+)?\s?(?:%|‰|per ?cent|percent|percentage|points?|nats?|bits?)(?!\w)"
+    r"|(?:accuracy|agreement|IoU|overlap|gap|KL|divergence|affinity|ECE|kappa|κ|correlation|effect|information)"
+    r"\s(?:of|is|was|=|at|to|by|falls to|rises to)?\s?[+−-]?\d"
+    r"|(?<![\w.§])\d+\.\d+(?![\w.])"
+)
+
+
+def typed_numbers(source):
+    """Measured numbers that somebody typed: digits beside a unit or a measure, or with a decimal point."""
+    text = re.sub(r"^(`{3,}|~{3,})\{?math.*?^\1|^(`{3,}).*?^\2", "", source, flags=re.S | re.M)
+    text = re.sub(
+        r"\$\$.*?\$\$|\$[^$\n]+\$|\{[\w:-]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|https?://\S+|arXiv\s[\d.]+",
+        "",
+        text,
+        flags=re.S,
+    )
+    text = re.sub(r"\b95 %", "", text)  # the level of an interval is declared, not measured
+    return [match[0] for match in TYPED.finditer(text)]
+
+
+def test_no_measured_number_is_typed(page, notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert typed_numbers(cell.source) == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Accuracy rises by 3 %.",
+        "an IoU of 0.41",
+        "agreement is 71.2",
+        "it costs 2 points",
+        "0.3 nats",
+        "a correlation of −1",
+    ],
+)
+def test_a_typed_number_is_found(sentence):
+    assert typed_numbers(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "With {glue:text}`iou` of overlap",
+        "$T = 3$ and 30 students",
+        "a 95 % interval",
+        "`--set x=0.5`",
+        "arXiv 2405.00739",
+    ],
+)
+def test_what_is_declared_or_glued_is_not_typed(sentence):
+    assert typed_numbers(sentence) == []
+
+
+def nbval(path):
+    command = [
+        sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(path.parent), "-q",
+        "--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(NOTEBOOKS / "sanitize.cfg"), str(path),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
+
+
+def records(tmp_path):
+    """A copy of a page that reads a copy of the records."""
+    folder = tmp_path / "records"
+    shutil.copytree(pages.results.published(), folder)
+    notebook = nbformat.read(NOTEBOOKS / "augmentation.ipynb", as_version=4)
+    cell = next(cell for cell in notebook.cells if "parameters" in tags(cell))
+    cell.source = cell.source.replace('results: str = ""', f'results: str = "{folder}"')
+    return notebook, folder
+
+
+def test_nbval_agrees_with_an_unchanged_copy_and_bites_when_a_stored_number_is_altered(tmp_path):
+    notebook, _ = records(tmp_path)
+    nbformat.write(notebook, tmp_path / "copy.ipynb")
+    fine = nbval(tmp_path / "copy.ipynb")
+    assert fine.returncode == 0, fine.stdout
+    key = "application/papermill.record/text/plain"
+    output = next(
+        o for c in notebook.cells for o in c.get("outputs", []) if re.search(r"\d", o.get("data", {}).get(key, ""))
+    )
+    output.data[key] = re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), output.data[key], count=1)
+    nbformat.write(notebook, tmp_path / "altered.ipynb")
+    assert nbval(tmp_path / "altered.ipynb").returncode == 1
+
+
+def test_nbval_bites_when_a_measure_in_the_records_is_altered(tmp_path):
+    notebook, folder = records(tmp_path)
+    for path in folder.glob("seed-*/measures.csv"):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            if ",reference," in line and ",affinity,textbook,strong," in line:
+                start, value = line.rsplit(",", 1)
+                lines[number] = f"{start},{float(value) - 0.1:.6f}"
+        path.write_text("\n".join(lines) + "\n")
+    nbformat.write(notebook, tmp_path / "copy.ipynb")
+    bitten = nbval(tmp_path / "copy.ipynb")
+    assert bitten.returncode == 1, bitten.stdout
+
+
+def test_an_unknown_parameter_stops_a_page_run_by_papermill(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="no parameter 'seed'; a page has profile"):
+        papermill.execute_notebook(
+            str(NOTEBOOKS / "augmentation.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            {"seed": 1},
+            progress_bar=False,
+            cwd=str(tmp_path),
+        )
+    kept = json.loads((tmp_path / "out.ipynb").read_text())
+    assert any(o["output_type"] == "error" for c in kept["cells"] for o in c.get("outputs", []))
+
+
+def test_a_page_runs_from_any_folder(tmp_path):
+    papermill.execute_notebook(
+        str(NOTEBOOKS / "augmentation.ipynb"),
+        str(tmp_path / "out.ipynb"),
+        {"seeds": "0"},
+        progress_bar=False,
+        cwd=str(tmp_path),
+    )

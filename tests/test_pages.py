@@ -1,0 +1,161 @@
+"""What every page does: its parameters, the records it opens, how it shows what it found."""
+
+import shutil
+from pathlib import Path
+
+import matplotlib.figure
+import pandas as pd
+import pytest
+
+from kdnb import evidence, pages, results
+from kdnb.errors import IncompleteError, ProfileError
+from kdnb.pages import Parameters
+from kdnb.results import home
+from kdnb.store import Store
+
+RECORDS = home() / "smoke"
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a page displays, in order: (data, metadata)."""
+    displayed = []
+    monkeypatch.setattr(pages, "display", lambda data, metadata=None, raw=False: displayed.append((data, metadata)))
+    return displayed
+
+
+@pytest.fixture
+def study(shown):
+    study = pages.start(profile="published", results=str(RECORDS))
+    shown.clear()
+    return study
+
+
+def test_an_unknown_parameter_is_an_error_that_lists_the_right_ones():
+    with pytest.raises(ProfileError, match=r"no parameter 'sedes'; a page has profile: str, seeds: str, device: str"):
+        pages.parameters(sedes="0")
+
+
+@pytest.mark.parametrize(("name", "value"), [("device", 0), ("results", None), ("profile", 1.5), ("seeds", [0])])
+def test_a_parameter_of_the_wrong_type_is_an_error(name, value):
+    with pytest.raises(ProfileError, match=f"the parameter {name} is .*, not a string"):
+        pages.parameters(**{name: value})
+
+
+def test_papermill_makes_a_number_of_a_seed():
+    assert pages.parameters(seeds=3).seeds == "3"
+
+
+def test_what_papermill_injects_under_a_wrong_name_is_found(monkeypatch, shown):
+    cells = ["profile: str = 'published'", '# Parameters\nprofile = "published"\nseed = 1\n', "import kdnb"]
+    fake = type("Shell", (), {"user_ns": {"In": cells}})()
+    monkeypatch.setattr(pages, "get_ipython", lambda: fake)
+    with pytest.raises(ProfileError, match="no parameter 'seed'"):
+        pages.start(profile="published")
+    assert shown == []
+
+
+def test_the_banner_of_the_stand_in_says_that_it_says_nothing(shown):
+    there = pages.start(profile="published", results=str(RECORDS))
+    (data, _) = shown[0]
+    assert there.is_stand_in
+    for words in ("Profile smoke", "seed 0", "say nothing about the paper", there.about["dataset"]["name"]):
+        assert words in data["text/html"]
+        assert words in data["text/plain"]
+
+
+def test_published_needs_neither_store_nor_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDNB_STORE", str(tmp_path / "none"))
+    assert pages.open_records(Parameters(results=str(RECORDS), seeds="0")).seeds == (0,)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(IncompleteError, match="seed 9 is not among"):
+        pages.open_records(Parameters(results=str(RECORDS), seeds="9"))
+
+
+TINY = """
+name: mine
+dataset: {name: digits}
+seeds: [0]
+teacher: &network
+  model: {name: resnet8-w8}
+  train: {epochs: 1, batch_size: 32, learning_rate: 0.05, schedule: {kind: one-cycle}}
+student: *network
+ensembles: ["", ww, ss]
+record: {maps: 40, train_sample: 50, validate_sample: 60}
+"""
+
+
+def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(TINY)
+    store = Store(tmp_path / "store")
+    made = pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+    assert made.profile.name == "mine"
+    assert set(made.effects["claim"]) >= {"C1", "C2", "C3", "C4", "C5", "C7"}
+    monkeypatch.setattr(pages.execute, "execute", lambda *a, **k: pytest.fail("trains again"))
+    again = pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+    assert again.folder == made.folder
+    profile.write_text(TINY.replace("epochs: 1", "epochs: 2"))
+    with pytest.raises(pytest.fail.Exception, match="trains again"):
+        pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+
+
+def test_a_figure_has_alt_text_and_says_how_to_make_it_again(study, shown):
+    axes = matplotlib.figure.Figure().subplots()
+    with pytest.raises(ValueError, match="the figure fig-a needs an alt text"):
+        pages.show("fig-a", axes)
+    pages.show("fig-a", axes, alt="Nothing < something")
+    (data, metadata) = shown[-1]
+    assert metadata["scrapbook"]["name"] == "fig-a"
+    html = data["text/html"]
+    assert "Nothing &lt; something" in html
+    for words in ("kdnb reproduce --profile smoke -p seeds=0", study.about["dataset"]["hash"], "Profile smoke, seed 0"):
+        assert words in html
+    made_by = study.about["seeds"][0]["environments"][0]["commit"]
+    assert made_by[:10] in html
+
+
+def test_a_number_is_named_and_formatted(study, shown):
+    pages.number("drop", -0.0312, "+.1%")
+    pages.word("way", "falls")
+    assert [data["application/papermill.record/text/plain"] for data, _ in shown] == ["'−3.1%'", "'falls'"]
+    assert [metadata["scrapbook"]["name"] for _, metadata in shown] == ["drop", "way"]
+
+
+@pytest.mark.parametrize("text", ["+0.100", "1,198", "0.90", "it's"])
+def test_what_is_glued_is_placed_as_it_was_formatted(study, shown, text):
+    from myst_nb.core.variables import format_plain_text
+
+    pages.word("word", text)
+    assert format_plain_text(shown[-1][0]["application/papermill.record/text/plain"], "") == text
+
+
+def test_tables_are_shown_as_html(study, shown):
+    pages.show("tab", pd.DataFrame({"effect": [-0.03125, 0.5]}))
+    html = shown[-1][0]["text/html"]
+    assert ">−0.031<" in html
+    assert ">0.500<" in html
+
+
+def test_nothing_is_shown_before_records_are_opened(monkeypatch):
+    monkeypatch.setattr(pages, "_current", None)
+    with pytest.raises(RuntimeError, match=r"calls pages\.start"):
+        pages.card()
+
+
+def test_the_scorecard_has_every_claim_with_effect_and_verdict(study):
+    card = pages.scorecard(study)
+    judged = study.verdicts[study.verdicts["decides"]].set_index("claim")
+    for claim in evidence.CLAIMS:
+        assert f'href="{claim.page}.html#claim-{claim.key.lower()}"' in card
+        assert claim.statement[1:].replace("'", "&#x27;") in card
+        assert f"{judged.loc[claim.key, 'effect']:+.3f}".replace("-", "−") in card
+    assert card.count("inconclusive") == len(evidence.CLAIMS)
+
+
+def test_a_claim_that_the_records_cannot_show_says_so(study, tmp_path):
+    folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    path = folder / "seed-0" / "measures.csv"
+    rows = pd.read_csv(path, keep_default_na=False)
+    rows[rows["measure"] != "affinity"].to_csv(path, index=False)
+    assert pages.scorecard(results.read(folder)).count("not in these records") == 1

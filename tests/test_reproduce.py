@@ -1,0 +1,76 @@
+"""`kdnb reproduce`: the pages at other parameters, and what happens when one fails."""
+
+import json
+
+import nbformat
+import pytest
+
+from kdnb import pages, reproduce
+from kdnb.errors import IncompleteError, ProfileError
+
+PAGE = "augmentation"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDNB_STORE", str(tmp_path / "store"))
+
+
+def test_what_the_command_line_names_is_checked():
+    asked = reproduce.parse("smoke", ["seeds=0-4", "device=cpu"])
+    assert (asked.profile, asked.seeds, asked.device) == ("smoke", "0-4", "cpu")
+    with pytest.raises(ProfileError, match=r"no parameter 'sedes'; a page has profile: str, seeds"):
+        reproduce.parse("smoke", ["sedes=0"])
+    with pytest.raises(ProfileError, match="'seeds' is not NAME=VALUE"):
+        reproduce.parse("smoke", ["seeds"])
+
+
+def test_an_unknown_page_is_an_error_before_anything_is_trained(tmp_path):
+    with pytest.raises(ProfileError, match=r"no page 'atention'; there are attention, augmentation"):
+        reproduce.reproduce(reproduce.parse("smoke", []), ["atention"])
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):
+    records = pages.results.home() / "smoke"
+    made = reproduce.reproduce(reproduce.parse("published", [f"results={records}", "seeds=0"]), [PAGE], build=False)
+    assert made.pages == (PAGE,)
+    assert made.folder == tmp_path / "_build" / "reproduce" / "smoke"
+    notebook = nbformat.read(made.folder / "source" / "notebooks" / f"{PAGE}.ipynb", as_version=4)
+    injected = next(c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
+    assert str(records) in injected.source
+    comparison = (made.folder / "source" / "book" / "diff.md").read_text()
+    assert "same sign" in comparison
+
+
+def test_a_page_that_fails_is_kept_and_said(tmp_path, monkeypatch):
+    broken = tmp_path / "root"
+    (broken / "notebooks").mkdir(parents=True)
+    (broken / "book").mkdir()
+    source = nbformat.read(reproduce.ROOT / "notebooks" / f"{PAGE}.ipynb", as_version=4)
+    source.cells.insert(2, nbformat.v4.new_code_cell("raise RuntimeError('no such image')"))
+    nbformat.write(source, broken / "notebooks" / "broken.ipynb")
+    monkeypatch.setattr(reproduce, "ROOT", broken)
+    asked = reproduce.parse("published", [f"results={pages.results.home() / 'smoke'}"])
+    with pytest.raises(IncompleteError, match="1 of 1 pages failed; broken: RuntimeError: no such image"):
+        reproduce.reproduce(asked, out=tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "source" / "notebooks" / "broken.ipynb").read_text())
+    errors = [o for c in kept["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
+    assert errors[0]["evalue"] == "no such image"
+    assert not (tmp_path / "out" / "html").exists()
+
+
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
+    slow = tmp_path / "root"
+    (slow / "notebooks").mkdir(parents=True)
+    (slow / "book").mkdir()
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import time\ntime.sleep(60)")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, slow / "notebooks" / "slow.ipynb")
+    monkeypatch.setattr(reproduce, "ROOT", slow)
+    asked = reproduce.parse("published", [f"results={pages.results.home() / 'smoke'}"])
+    with pytest.raises(IncompleteError, match="slow: a cell took more than 1 s; give it more with --timeout"):
+        reproduce.reproduce(asked, out=tmp_path / "out", timeout=1)
