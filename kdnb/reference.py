@@ -115,7 +115,7 @@ def calibration(folder: Path) -> str:
                 f"| {end['seed']} | {augmentation} | {end['train_accuracy']:.1%} | {end['validation_accuracy']:.1%} |"
             )
         network = path.stem.removeprefix("cpu-").rsplit("-", 1)[0]
-        alt = f"Accuracy by epoch of {network}, trained alone with weak and with strong augmentation, on training and validation images."
+        alt = f"Accuracy of {network} by epoch, trained alone with weak and with strong augmentation."
         parts += [
             f"**{network}, {epochs} epochs**",
             "",

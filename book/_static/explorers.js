@@ -1,0 +1,399 @@
+// Explorers: reads the data that kdnb/widgets.py puts into a page, and places controls where a static picture was.
+// The arithmetic (first part) is that of kdnb.attention; a test holds the two together.
+(function () {
+  "use strict";
+
+  const WEAK = "#1f83c4", STRONG = "#d55e00", BOTH = "#e8c21a";
+  const WORDS = { w: "weak", s: "strong" };
+
+  // -- arithmetic ----------------------------------------------------------------------------------------------------
+
+  // A map (h rows of w) brought to side × side, bilinear without aligned corners, scaled to [0, 1]; a constant map to 0.
+  function heatmap(map, side) {
+    const height = map.length, width = map[0].length;
+    const least = Math.min(...map.flat());
+    const steps = (count) => Array.from({ length: side }, (_, i) => {
+      const at = Math.max(0, ((i + 0.5) * count) / side - 0.5);
+      const low = Math.min(Math.floor(at), count - 1);
+      return [low, Math.min(low + 1, count - 1), at - low];
+    });
+    const rows = steps(height), columns = steps(width), large = new Float64Array(side * side);
+    rows.forEach(([top, bottom, down], y) => columns.forEach(([left, right, across], x) => {
+      const mix = (row) => (row[left] - least) * (1 - across) + (row[right] - least) * across;
+      large[y * side + x] = mix(map[top]) * (1 - down) + mix(map[bottom]) * down;
+    }));
+    let low = Infinity, high = -Infinity;
+    for (const value of large) { low = Math.min(low, value); high = Math.max(high, value); }
+    return large.map((value) => (value - low) / (high - low + 1e-8));
+  }
+
+  const mask = (heat, threshold) => Uint8Array.from(heat, (value) => (value > threshold ? 1 : 0));
+  const area = (one) => one.reduce((sum, value) => sum + value, 0) / one.length;
+
+  function iou(one, other) {
+    let both = 0, either = 0;
+    for (let i = 0; i < one.length; i++) { both += one[i] & other[i]; either += one[i] | other[i]; }
+    return either ? both / either : 1;
+  }
+
+  // What masks of these areas would have if each lay independently of the other.
+  function chanceIou(first, second) {
+    const either = 1 - (1 - first) * (1 - second);
+    return either > 0 ? (first * second) / either : 1;
+  }
+
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+  // Pearson's; null where there are fewer than three pairs or a measure does not vary.
+  function correlation(xs, ys) {
+    if (xs.length < 3) return null;
+    const dx = xs.map((x) => x - mean(xs)), dy = ys.map((y) => y - mean(ys));
+    const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+    const size = Math.sqrt(dot(dx, dx) * dot(dy, dy));
+    return size > 1e-12 ? dot(dx, dy) / size : null;
+  }
+
+  // Each seed's correlation over its cells, then their mean: the seed is the unit of evidence. null where no seed has one.
+  function correlationBySeed(points, x, y) {
+    const each = [...new Set(points.map((point) => point.seed))].map((seed) => {
+      const of = points.filter((point) => point.seed === seed);
+      return correlation(of.map((point) => point.values[x]), of.map((point) => point.values[y]));
+    }).filter((value) => value !== null);
+    return each.length ? mean(each) : null;
+  }
+
+  // Round numbers between two values.
+  function ticks(low, high) {
+    const rough = (high - low) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+    const found = [];
+    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step);
+    return { values: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  }
+
+  const number = (value, digits, sign) =>
+    value === null ? "not defined" : ((sign && value > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
+
+  // -- pieces of a page ----------------------------------------------------------------------------------------------
+
+  function element(name, attributes, ...children) {
+    const svg = ["svg", "g", "path", "circle", "line", "text"].includes(name);
+    const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  const labelled = (text, control, ...more) => element("label", {}, element("span", {}, text), control, ...more);
+
+  function select(options, value, onChange) {
+    const made = element("select");
+    for (const [key, text] of options) made.append(element("option", { value: key }, text));
+    made.value = value;
+    made.addEventListener("change", onChange);
+    return made;
+  }
+
+  function slider(low, high, step, value, onInput) {
+    const made = element("input", { type: "range", min: low, max: high, step, value });
+    made.addEventListener("input", onInput);
+    return made;
+  }
+
+  const controls = (...children) => element("div", { class: "kdnb-controls", role: "group", "aria-label": "Controls" }, ...children);
+
+  // -- where teachers look -------------------------------------------------------------------------------------------
+
+  const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
+
+  function inferno(value) {
+    const at = Math.min(value, 0.9999) * (INFERNO.length - 1), low = Math.floor(at);
+    return `rgb(${INFERNO[low].map((from, i) => Math.round(from + (at - low) * (INFERNO[low + 1][i] - from))).join()})`;
+  }
+
+  // Fills a region of a canvas: a wash of colour, and lines at an angle, so that it can be told apart without colour.
+  function fill(canvas, region, side, colour, pattern) {
+    const context = canvas.getContext("2d"), cell = canvas.width / side;
+    context.save();
+    context.beginPath();
+    region.forEach((inside, i) => {
+      if (inside) context.rect((i % side) * cell, Math.floor(i / side) * cell, cell, cell);
+    });
+    context.clip();
+    context.fillStyle = colour;
+    context.globalAlpha = pattern === "solid" ? 0.85 : 0.4;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    if (pattern !== "solid") {
+      context.globalAlpha = 1;
+      context.strokeStyle = colour;
+      context.lineWidth = 3;
+      context.beginPath();
+      for (let at = -canvas.width; at < 2 * canvas.width; at += 12) {
+        context.moveTo(at, 0);
+        context.lineTo(pattern === "rising" ? at - canvas.height : at + canvas.height, canvas.height);
+      }
+      context.stroke();
+    }
+    context.restore();
+  }
+
+  // The border of a mask, white on black so that it shows on any heat.
+  function outline(canvas, inside, side) {
+    const context = canvas.getContext("2d"), cell = canvas.width / side;
+    const at = (x, y) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : inside[y * side + x]);
+    context.beginPath();
+    for (let y = 0; y <= side; y++) {
+      for (let x = 0; x <= side; x++) {
+        if (at(x, y) !== at(x - 1, y)) { context.moveTo(x * cell, y * cell); context.lineTo(x * cell, (y + 1) * cell); }
+        if (at(x, y) !== at(x, y - 1)) { context.moveTo(x * cell, y * cell); context.lineTo((x + 1) * cell, y * cell); }
+      }
+    }
+    context.lineCap = "square";
+    for (const [colour, width] of [["black", 5], ["white", 2.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+  }
+
+  function attention(data, live) {
+    const side = data.side, size = side * Math.max(2, Math.round(256 / side));
+    const canvas = (width, height, more) => element("canvas", { width, height, ...more });
+    const panels = Array.from({ length: 4 }, (_, place) => {
+      const picture = element("img", { alt: "" });
+      const over = place ? [canvas(size, size, { role: "img" })] : [];
+      const caption = element("figcaption");
+      const frame = element("div", { class: place ? "kdnb-frame kdnb-grey" : "kdnb-frame" }, picture, ...over);
+      return { picture, canvas: over[0], caption, whole: element("figure", {}, frame, caption) };
+    });
+    const image = select(data.labels.map((label, i) => [i, `${i + 1}: ${label}`]), 0, draw);
+    const first = select(data.teachers.map((run) => [run, run]), data.teachers[0], draw);
+    const second = select(data.teachers.map((run) => [run, run]), data.teachers[1], draw);
+    const threshold = slider(0, 0.9, 0.05, data.threshold, draw), shown = element("output", { "aria-hidden": "true" });
+    const steps = [["‹", "previous image", -1], ["›", "next image", 1]].map(([text, name, by]) => {
+      const button = element("button", { type: "button", "aria-label": name }, text);
+      button.addEventListener("click", () => {
+        image.value = (Number(image.value) + by + data.images.length) % data.images.length;
+        draw();
+      });
+      return button;
+    });
+    const said = element("p", { class: "kdnb-said", "aria-live": "polite" });
+    const legend = element("ul", { class: "kdnb-legend" });
+    live.append(
+      controls(
+        element("div", { class: "kdnb-steps" }, labelled("image", image), ...steps),
+        labelled("teacher A", first), labelled("teacher B", second), labelled("threshold", threshold, shown),
+      ),
+      element("div", { class: "kdnb-panels" }, ...panels.map((panel) => panel.whole)), legend, said,
+    );
+
+    function draw() {
+      const place = Number(image.value), level = Number(threshold.value), names = [first.value, second.value];
+      const heats = names.map((run) => heatmap(data.maps[run][place], side));
+      const masks = heats.map((heat) => mask(heat, level)), areas = masks.map(area);
+      shown.value = level.toFixed(2);
+      for (const panel of panels) panel.picture.src = data.images[place];
+      panels[0].picture.alt = `image ${place + 1}, ${data.labels[place]}`;
+      panels[0].caption.textContent = `image ${place + 1}: ${data.labels[place]}`;
+      names.forEach((run, i) => {
+        const { canvas: into, caption } = panels[i + 1], context = into.getContext("2d"), cell = size / side;
+        context.clearRect(0, 0, size, size);
+        context.globalAlpha = 0.65;
+        heats[i].forEach((value, at) => {
+          context.fillStyle = inferno(value);
+          context.fillRect((at % side) * cell, Math.floor(at / side) * cell, cell, cell);
+        });
+        context.globalAlpha = 1;
+        outline(into, masks[i], side);
+        into.setAttribute("aria-label", `heat map of ${run}; its mask covers ${number(100 * areas[i], 0)} percent`);
+        caption.textContent = `${"AB"[i]}: ${run}`;
+      });
+      const colours = names.map((run) => (run.endsWith("w") ? WEAK : STRONG));
+      const regions = [
+        [`only A, ${names[0]}`, masks[0].map((inside, i) => inside & ~masks[1][i] & 1), colours[0], "rising"],
+        [`only B, ${names[1]}`, masks[1].map((inside, i) => inside & ~masks[0][i] & 1), colours[1], "falling"],
+        ["both", masks[0].map((inside, i) => inside & masks[1][i]), BOTH, "solid"],
+      ];
+      panels[3].canvas.getContext("2d").clearRect(0, 0, size, size);
+      panels[3].caption.textContent = "overlap of the masks";
+      legend.replaceChildren(...regions.map(([name, region, colour, pattern]) => {
+        fill(panels[3].canvas, region, side, colour, pattern);
+        const swatch = canvas(36, 20, { "aria-hidden": "true" });
+        fill(swatch, [1], 1, colour, pattern);
+        return element("li", {}, swatch, `${name}: ${number(100 * area(region), 0)} %`);
+      }));
+      panels[3].canvas.setAttribute("aria-label", `overlap: ${[...legend.children].map((item) => item.textContent).join(", ")}`);
+      said.textContent = `IoU ${number(iou(...masks), 3)}; area-matched chance IoU ${number(chanceIou(...areas), 3)}. ` +
+        `Area of A ${number(areas[0], 3)}, of B ${number(areas[1], 3)}.`;
+    }
+    draw();
+  }
+
+  // -- a plot --------------------------------------------------------------------------------------------------------
+
+  // Axes as wide as the page allows, redrawn when that changes. `paint` gets the svg and the two scales.
+  function plot(holder, label, extent, titles, paint) {
+    const width = Math.max(280, Math.min(720, holder.clientWidth || 360)), height = Math.round(Math.min(420, width * 0.75));
+    const margin = { left: 58, right: 12, top: 26, bottom: 44 };
+    const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": label });
+    const scale = ([low, high], from, to) => (value) => from + ((value - low) / (high - low || 1)) * (to - from);
+    const [xs, ys] = extent;
+    const x = scale(xs, margin.left, width - margin.right), y = scale(ys, height - margin.bottom, margin.top);
+    const grid = element("g", { "aria-hidden": "true" });
+    const across = ticks(...xs), up = ticks(...ys);
+    for (const value of across.values) {
+      grid.append(
+        element("line", { x1: x(value), x2: x(value), y1: margin.top, y2: height - margin.bottom }),
+        element("text", { x: x(value), y: height - margin.bottom + 16, "text-anchor": "middle" }, number(value, across.digits)),
+      );
+    }
+    for (const value of up.values) {
+      grid.append(
+        element("line", { x1: margin.left, x2: width - margin.right, y1: y(value), y2: y(value) }),
+        element("text", { x: margin.left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value, up.digits)),
+      );
+    }
+    grid.append(
+      element("text", { x: (margin.left + width - margin.right) / 2, y: height - 8, "text-anchor": "middle" }, titles[0]),
+      element("text", { x: 4, y: 14 }, `↑ ${titles[1]}`),
+    );
+    svg.append(grid);
+    paint(svg, x, y);
+    holder.replaceChildren(svg);
+  }
+
+  // An interval around the values, with a little room.
+  function around(values) {
+    const low = Math.min(...values), high = Math.max(...values), room = 0.06 * (high - low || Math.abs(high) || 1);
+    return [low - room, high + room];
+  }
+
+  function onResize(holder, draw) {
+    let width = holder.clientWidth;
+    new ResizeObserver(() => {
+      if (holder.clientWidth !== width) { width = holder.clientWidth; draw(); }
+    }).observe(holder);
+  }
+
+  // -- how strong augmentation is ------------------------------------------------------------------------------------
+
+  function dial(data, live) {
+    const strength = slider(0, data.strengths.length - 1, 1, data.strengths.indexOf(data.start), draw), shown = element("output", { "aria-hidden": "true" });
+    const pictures = data.labels.map(() => element("img", { alt: "" }));
+    const holder = element("div", { class: "kdnb-plot" }), said = element("p", { class: "kdnb-said", "aria-live": "polite" });
+    live.append(
+      controls(labelled("strength", strength, shown)), element("div", { class: "kdnb-row" }, ...pictures), holder, said,
+    );
+    const extent = [[0, 1], around([0, ...Object.values(data.seeds).flat()])];
+    const path = (x, y, values) => "M" + values.map((value, i) => `${x(data.strengths[i])} ${y(value)}`).join("L");
+
+    function draw() {
+      const at = Number(strength.value), level = data.strengths[at].toFixed(1);
+      shown.value = level;
+      strength.setAttribute("aria-valuetext", level);
+      pictures.forEach((picture, i) => {
+        picture.src = data.images[at][i];
+        picture.alt = `${data.labels[i]}, strength ${level}`;
+      });
+      plot(holder, "affinity of the reference against strength", extent, ["strength (0 clean, 1 strong)", "affinity"], (svg, x, y) => {
+        if (Object.keys(data.seeds).length > 1) {
+          for (const values of Object.values(data.seeds)) svg.append(element("path", { class: "kdnb-thin", d: path(x, y, values) }));
+        }
+        svg.append(
+          element("path", { class: "kdnb-line", d: path(x, y, data.affinity) }),
+          element("line", { class: "kdnb-at", x1: x(data.strengths[at]), x2: x(data.strengths[at]), y1: y(extent[1][0]), y2: y(extent[1][1]) }),
+          element("circle", { class: "kdnb-marker", cx: x(data.strengths[at]), cy: y(data.affinity[at]), r: 7 }),
+        );
+      });
+      said.textContent = `At strength ${level} the reference's affinity is ${number(data.affinity[at], 3, true)} ` +
+        `(accuracy ${number(data.accuracy[at], 3)}).`;
+    }
+    draw();
+    onResize(holder, draw);
+  }
+
+  // -- which measures go together ------------------------------------------------------------------------------------
+
+  const kind = (teachers) => (/^w+$/.test(teachers) ? "w" : /^s+$/.test(teachers) ? "s" : "mixed");
+  const SHAPES = { w: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z", s: "M-5.5 -5.5h11v11h-11Z", mixed: "M0 -7.5L7.5 0L0 7.5L-7.5 0Z" };
+  const paintOf = (student) => (student === "w" ? { stroke: WEAK, fill: "transparent" } : { stroke: STRONG, fill: STRONG });
+
+  function scatter(data, live) {
+    const options = Object.entries(data.measures);
+    const x = select(options, data.x, draw), y = select(options, data.y, draw);
+    const holder = element("div", { class: "kdnb-plot" }), tip = element("div", { class: "kdnb-tip", "aria-hidden": "true" });
+    const said = element("p", { class: "kdnb-said", "aria-live": "polite" });
+    tip.hidden = true;
+    const sample = (shape, student) => element("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18, "aria-hidden": "true" },
+      element("path", { d: SHAPES[shape], ...(student ? paintOf(student) : { stroke: "currentColor", fill: "none" }), "stroke-width": 2 }));
+    const legend = element("ul", { class: "kdnb-legend" },
+      ...["w", "s"].map((student) => element("li", {}, sample("w", student), `${WORDS[student]} student (${student === "w" ? "hollow" : "filled"})`)),
+      ...["w", "s", "mixed"].map((shape) => element("li", {}, sample(shape), `${WORDS[shape] || "mixed"} teachers`)));
+    const hint = element("p", { class: "kdnb-hint" }, "Point at a student, or step through them with Tab and the arrow keys, to read its values.");
+    live.append(controls(labelled("across (x)", x), labelled("up (y)", y)), legend, element("div", { class: "kdnb-stage" }, holder, tip), hint, said);
+
+    function draw() {
+      const names = [x.value, y.value], titles = names.map((name) => data.measures[name]);
+      const points = data.points.filter((point) => names.every((name) => point.values[name] !== null))
+        .sort((a, b) => a.values[names[0]] - b.values[names[0]]);
+      tip.hidden = true;
+      const extent = names.map((name) => around(points.map((point) => point.values[name])));
+      const label = `${points.length} distilled students: ${titles[1]} against ${titles[0]}`;
+      plot(holder, label, extent, titles, (svg, across, up) => {
+        const marks = points.map((point) => {
+          const values = names.map((name, i) => `${titles[i]} ${number(point.values[name], 3)}`);
+          const text = `${point.run}, seed ${point.seed}: ${[...new Set(values)].join(", ")}`;
+          const at = [across(point.values[names[0]]), up(point.values[names[1]])];
+          const mark = element("g", { class: "kdnb-point", transform: `translate(${at})`, tabindex: -1, role: "img", "aria-label": text },
+            element("path", { d: SHAPES[kind(point.teachers)], ...paintOf(point.student), "stroke-width": 2 }));
+          const tell = () => {
+            tip.textContent = text;
+            tip.hidden = false;
+            const room = holder.clientWidth - tip.offsetWidth;
+            tip.style.left = `${Math.max(0, Math.min(room, at[0] - tip.offsetWidth / 2))}px`;
+            tip.style.top = `${at[1] + 14}px`;
+          };
+          mark.addEventListener("focus", tell);
+          mark.addEventListener("pointerenter", tell);
+          for (const left of ["blur", "pointerleave"]) mark.addEventListener(left, () => { tip.hidden = true; });
+          return mark;
+        });
+        marks.forEach((mark, i) => mark.addEventListener("keydown", (event) => {
+          const to = { ArrowRight: i + 1, ArrowUp: i + 1, ArrowLeft: i - 1, ArrowDown: i - 1, Home: 0, End: marks.length - 1 }[event.key];
+          if (event.key === "Escape") tip.hidden = true;
+          if (to === undefined) return;
+          event.preventDefault();
+          if (!marks[to]) return;
+          mark.setAttribute("tabindex", -1);
+          marks[to].setAttribute("tabindex", 0);
+          marks[to].focus();
+        }));
+        if (marks.length) marks[0].setAttribute("tabindex", 0);
+        svg.append(...marks);
+      });
+      const r = (of) => `${number(correlationBySeed(of, ...names), 2, true)} (${of.length})`;
+      const within = ["w", "s"].map((student) => `among ${WORDS[student]} students ${r(points.filter((point) => point.student === student))}`);
+      const seeds = new Set(points.map((point) => point.seed)).size;
+      said.textContent = `Pearson correlation${seeds > 1 ? `, mean over ${seeds} seeds` : ""}: all students ${r(points)}, ${within.join(", ")}.`;
+    }
+    draw();
+    onResize(holder, draw);
+  }
+
+  // -- the page ------------------------------------------------------------------------------------------------------
+
+  const KINDS = { attention, dial, scatter };
+
+  function start(root) {
+    const live = element("div", { class: "kdnb-live" });
+    const picture = root.querySelector(".kdnb-static");
+    const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
+    picture.after(live);
+    KINDS[root.dataset.kind](data, live);
+    picture.hidden = true;
+  }
+
+  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, ticks };
+  else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
+})();

@@ -1,0 +1,233 @@
+"""The book as it is published: it builds without a warning, hangs together, needs no network, and works in a browser."""
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "package.json", "package-lock.json", ".npmrc")
+THEMES = ("light", "dark")
+WIDTHS = (390, 1440)
+
+
+def contents():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+PAGES = contents()
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The folder of the built book. Built in place, as a user builds it."""
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book.cli.main",
+        "build",
+        str(ROOT),
+        "-q",
+        "-W",
+        "-n",
+        "--keep-going",
+        "--all",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return ROOT / "_build" / "html"
+
+
+class Page(HTMLParser):
+    """Links, anchors, what is loaded, and pictures of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors, self.loads, self.unnamed = [], set(), [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        has = dict(attributes)
+        self.anchors |= {has[key] for key in ("id", "name") if has.get(key)}
+        if tag == "a" and has.get("href"):
+            self.links.append(has["href"])
+        if tag in ("script", "img", "iframe", "source") and has.get("src"):
+            self.loads.append(has["src"])
+        if tag == "link" and has.get("rel") in ("stylesheet", "preload", "icon", "modulepreload") and has.get("href"):
+            self.loads.append(has["href"])
+        if tag == "img" and not has.get("alt"):
+            self.unnamed.append(has.get("src"))
+        if tag == "svg" and not (has.get("aria-label") or has.get("aria-hidden") or has.get("aria-labelledby")):
+            self.unnamed.append("svg")
+
+
+@pytest.fixture(scope="session")
+def pages(html):
+    return {
+        path.relative_to(html).as_posix(): Page(path) for path in html.rglob("*.html") if "_static" not in path.parts
+    }
+
+
+def test_the_pages_of_the_contents_are_built_and_no_others(pages):
+    made = {name.removesuffix(".html") for name in pages if not name.startswith("_modules")}
+    assert made == {*PAGES, "index", "search", "genindex", "py-modindex"} & made | set(PAGES)
+    assert not [name for name in made if "markdown" in name or "results" in name]
+
+
+def test_every_internal_link_and_anchor_leads_somewhere(html, pages):
+    broken = []
+    for name, page in pages.items():
+        for link in page.links:
+            target, anchor = urldefrag(link)
+            if urlparse(target).scheme or target.startswith("//"):
+                continue
+            path = ((html / name).parent / unquote(target)).resolve() if target else (html / name)
+            if not path.exists():
+                broken.append((name, link))
+            elif anchor and path.suffix == ".html":
+                there = pages.get(path.relative_to(html).as_posix())
+                if there and unquote(anchor) not in there.anchors and anchor != "top":
+                    broken.append((name, link))
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_elsewhere(html, pages):
+    if not shutil.which("npm"):
+        pytest.skip("needs npm, which lays the book's assets beside it")
+    foreign = {(name, load) for name, page in pages.items() for load in page.loads if urlparse(load).netloc}
+    assert foreign == set()
+    styles = "".join(path.read_text(encoding="utf-8", errors="ignore") for path in (html / "_static").glob("*.css"))
+    assert not re.search(r"url\(['\"]?(https?:)?//", styles)
+
+
+def test_every_picture_has_a_text(pages):
+    assert {name: page.unnamed for name, page in pages.items() if page.unnamed} == {}
+
+
+def test_every_claim_has_its_place_on_its_page(pages):
+    from kdnb import evidence
+
+    for claim in evidence.CLAIMS:
+        assert f"claim-{claim.key.lower()}" in pages[f"notebooks/{claim.page}.html"].anchors
+
+
+def test_every_module_is_in_the_reference(pages):
+    modules = {f"kdnb.{path.stem}" for path in (ROOT / "kdnb").glob("*.py")}
+    internal = {"kdnb.__init__", "kdnb.cli", "kdnb.progress", "kdnb.reference"}
+    missing = {name for name in modules - internal if f"module-{name}" not in pages["book/api.html"].anchors}
+    assert missing == set()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(html):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs a browser: Debian's package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium, address):
+    """Opens a page with every other host cut off; what the console says of errors is in ``tab.errors``."""
+    contexts = []
+
+    def opened(name, width=1440, theme="light"):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+        context.route(lambda url: not url.startswith(address), lambda route: route.abort())
+        page = context.new_page()
+        page.errors = []
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(f"{address}/{name}.html", wait_until="load")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_without_a_network_and_does_not_scroll_sideways(tab, name):
+    for width in WIDTHS:
+        page = tab(name, width)
+        page.wait_for_timeout(300)
+        assert page.errors == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_serious_violation(tab, name, theme):
+    axe = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        pytest.skip("needs axe-core: npm ci")
+    page = tab(name, theme=theme)
+    page.add_script_tag(path=str(axe))
+    found = page.evaluate("axe.run(document.querySelector('main') || document, {resultTypes: ['violations']})")
+    serious = {
+        each["id"]: [node["target"] for node in each["nodes"]][:4]
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+
+
+@pytest.mark.parametrize("kind", ["attention", "dial", "scatter"])
+def test_an_explorer_answers_with_no_kernel(tab, kind):
+    name = {"attention": "notebooks/attention", "dial": "notebooks/study", "scatter": "notebooks/pathology"}[kind]
+    page = tab(name)
+    explorer = page.locator(f'.kdnb-explorer[data-kind="{kind}"]')
+    told = explorer.locator("[aria-live]").first
+    before = told.inner_text()
+    slider = explorer.locator("input[type=range]")
+    if slider.count():
+        slider.first.evaluate(
+            "e => { e.value = e.value === e.max ? e.min : e.max; e.dispatchEvent(new Event('input', {bubbles: true})) }"
+        )
+    else:
+        explorer.locator("select").first.select_option(index=2)
+    assert told.inner_text() != before
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("kind", ["attention", "dial", "scatter"])
+def test_an_explorer_has_a_picture_and_a_table_without_scripts(chromium, address, kind):
+    name = {"attention": "notebooks/attention", "dial": "notebooks/study", "scatter": "notebooks/pathology"}[kind]
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/{name}.html")
+    explorer = page.locator(f'.kdnb-explorer[data-kind="{kind}"]')
+    assert explorer.locator("svg, img").first.is_visible()
+    assert explorer.locator("table").count() >= 1
+    context.close()
