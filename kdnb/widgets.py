@@ -262,7 +262,7 @@ def dial(results: Results) -> Interactive:
     table = means.reset_index().assign(strength=lambda frame: frame["strength"].map("{:.1f}".format))
     alt = "Affinity of the reference network against the strength of augmentation; the table below has the values."
     curve = figures.to_svg(figures.dial_response(rows), alt)
-    caption = f"Data: the reference at each strength, mean over seeds {', '.join(data['seeds'])}"
+    caption = f"Data: the reference at each strength, mean over the published seeds ({', '.join(data['seeds'])})"
     return Interactive("dial", data, draw(data["start"]) + curve, table, caption, draw, controls)
 
 

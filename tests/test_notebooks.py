@@ -98,7 +98,7 @@ def test_every_figure_has_alt_text_a_caption_and_its_card(page, notebook):
         assert re.search(r'(aria-label|alt)="[^"]{15,}"', html), f"{name} lacks alt text"
         assert "kdnb-card" in html
         assert "kdnb reproduce --profile" in html
-        caption = re.search(r"\{glue:figure\}\s+" + re.escape(name) + r"\n(:[^\n]*\n)+\n?([^`]+)", prose)
+        caption = re.search(r"\{glue:figure\}\s+" + re.escape(name) + r"\n(:[^\n]*\n)+\n?(.+?)\n```", prose, flags=re.S)
         assert caption, f"{name} of {page} is not placed"
         assert len(caption[2].split()) >= 6, f"{name} has no caption that says what to see"
 

@@ -62,9 +62,9 @@
     return each.length ? mean(each) : null;
   }
 
-  // Round numbers between two values.
-  function ticks(low, high) {
-    const rough = (high - low) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
+  // Round numbers between two values, at most about so many.
+  function ticks(low, high, most) {
+    const rough = (high - low) / most || 1, power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step);
@@ -160,7 +160,7 @@
     const side = data.side, size = side * Math.max(2, Math.round(256 / side));
     const canvas = (width, height, more) => element("canvas", { width, height, ...more });
     const panels = Array.from({ length: 4 }, (_, place) => {
-      const picture = element("img", { alt: "" });
+      const picture = element("img", { alt: "", class: "dark-light" });
       const over = place ? [canvas(size, size, { role: "img" })] : [];
       const caption = element("figcaption");
       const frame = element("div", { class: place ? "kdnb-frame kdnb-grey" : "kdnb-frame" }, picture, ...over);
@@ -241,7 +241,7 @@
     const [xs, ys] = extent;
     const x = scale(xs, margin.left, width - margin.right), y = scale(ys, height - margin.bottom, margin.top);
     const grid = element("g", { "aria-hidden": "true" });
-    const across = ticks(...xs), up = ticks(...ys);
+    const across = ticks(...xs, width / 65), up = ticks(...ys, height / 45);
     for (const value of across.values) {
       grid.append(
         element("line", { x1: x(value), x2: x(value), y1: margin.top, y2: height - margin.bottom }),
@@ -280,7 +280,7 @@
 
   function dial(data, live) {
     const strength = slider(0, data.strengths.length - 1, 1, data.strengths.indexOf(data.start), draw), shown = element("output", { "aria-hidden": "true" });
-    const pictures = data.labels.map(() => element("img", { alt: "" }));
+    const pictures = data.labels.map(() => element("img", { alt: "", class: "dark-light" }));
     const holder = element("div", { class: "kdnb-plot" }), said = element("p", { class: "kdnb-said", "aria-live": "polite" });
     live.append(
       controls(labelled("strength", strength, shown)), element("div", { class: "kdnb-row" }, ...pictures), holder, said,
@@ -352,7 +352,7 @@
             tip.hidden = false;
             const room = holder.clientWidth - tip.offsetWidth;
             tip.style.left = `${Math.max(0, Math.min(room, at[0] - tip.offsetWidth / 2))}px`;
-            tip.style.top = `${at[1] + 14}px`;
+            tip.style.top = `${at[1] > 150 ? at[1] - tip.offsetHeight - 14 : at[1] + 14}px`;
           };
           mark.addEventListener("focus", tell);
           mark.addEventListener("pointerenter", tell);

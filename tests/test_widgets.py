@@ -1,0 +1,237 @@
+"""Explorers carry the records as they are, say what they show without a script, and compute as `kdnb.attention` does."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kdnb import attention, results, widgets
+from kdnb.errors import IncompleteError
+from kdnb.results import Results
+from kdnb.table import select
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "book" / "_static" / "explorers.js"
+STYLE = ROOT / "book" / "_static" / "explorers.css"
+KINDS = {"attention": widgets.attention_explorer, "dial": widgets.dial, "scatter": widgets.scatter}
+VOID = {"br", "hr", "img", "input", "link", "meta"}
+
+
+@pytest.fixture(scope="module")
+def records() -> Results:
+    return results.read(ROOT / "book" / "results" / "smoke")
+
+
+@pytest.fixture(scope="module")
+def explorers(records: Results) -> dict[str, widgets.Interactive]:
+    return {kind: make(records) for kind, make in KINDS.items()}
+
+
+class Page(HTMLParser):
+    """What is open, and whether every end tag closes the last one opened; the elements, and the text of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+
+
+def parsed(explorer: widgets.Interactive) -> Page:
+    page = Page()
+    page.feed(explorer.html)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def embedded(explorer: widgets.Interactive) -> dict:
+    return json.loads("".join(parsed(explorer).scripts))
+
+
+def node(body: str, given: object) -> object:
+    """What a body of JavaScript returns that has explorers.js as `x` and `given`."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    code = f"const x = require({json.dumps(str(SCRIPT))}); const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+    code += f"process.stdout.write(JSON.stringify((() => {{ {body} }})()));"
+    done = subprocess.run(["node", "-e", code], input=json.dumps(given), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_html_is_the_same_each_time(kind: str, records: Results, explorers: dict[str, widgets.Interactive]) -> None:
+    assert KINDS[kind](records).html == explorers[kind].html
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_html_is_small_well_formed_and_says_what_it_shows(
+    kind: str, explorers: dict[str, widgets.Interactive]
+) -> None:
+    page = parsed(explorers[kind])
+    assert len(explorers[kind].html.encode()) < 400_000
+    pictures = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert pictures
+    assert all((picture.get("aria-label") or "").strip() for picture in pictures)
+    assert ("div", {"class": "kdnb-explorer", "data-kind": kind}) in page.elements
+    assert [tag for tag, _ in page.elements].count("table") == 1
+    assert [attributes for tag, attributes in page.elements if tag == "script"] == [{"type": "application/json"}]
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_displayed_has_no_state_of_a_widget(kind: str, explorers: dict[str, widgets.Interactive]) -> None:
+    shown = explorers[kind]._repr_mimebundle_()
+    assert set(shown) == {"text/html", "text/plain"}
+    assert shown["text/html"] == explorers[kind].html
+
+
+def test_text_cannot_end_the_data(explorers: dict[str, widgets.Interactive]) -> None:
+    given = explorers["scatter"]
+    told = {"told": "</script><b>&amp;"}
+    assert embedded(widgets.Interactive("scatter", told, "", given.table, "", given.draw, given.controls)) == told
+
+
+def test_the_attention_explorer_holds_the_maps_of_the_records(
+    records: Results, explorers: dict[str, widgets.Interactive]
+) -> None:
+    data = embedded(explorers["attention"])
+    assert data["teachers"][:2] == ["T1w", "T2w"]
+    for run in data["teachers"]:
+        maps = records.explorer.maps[run]["cam-predicted/clean"][: widgets.IMAGES].numpy()
+        np.testing.assert_allclose(np.array(data["maps"][run]), maps, rtol=5.1e-4)
+    assert len(data["images"]) == len(data["labels"]) == widgets.IMAGES
+
+
+def test_the_dial_holds_the_affinity_of_the_records(
+    records: Results, explorers: dict[str, widgets.Interactive]
+) -> None:
+    data = embedded(explorers["dial"])
+    rows = select(records.dial, run="reference").groupby("strength")["affinity"].mean()
+    assert data["strengths"] == rows.index.tolist()
+    np.testing.assert_allclose(data["affinity"], rows.to_numpy())
+    assert {len(row) for row in data["images"]} == {len(data["labels"])}
+    assert len(data["images"]) == len(data["strengths"])
+
+
+def test_the_scatter_holds_every_distilled_student(records: Results, explorers: dict[str, widgets.Interactive]) -> None:
+    points = {(point["run"], point["seed"]): point for point in embedded(explorers["scatter"])["points"]}
+    students = select(records.table, role="student", measure="accuracy", form="textbook", view="clean")
+    students = students[students["ensemble"] != ""]
+    expected = {(row.run, row.seed): row.value for row in students.itertuples()}
+    assert {key: point["values"]["accuracy"] for key, point in points.items()} == expected
+    overlap = select(
+        records.table, run="T1w_T2w", measure="attention_iou", form="textbook", view="clean", method="cam-predicted"
+    )
+    seed = records.seeds[0]
+    assert points["T1w_T2w_Ss", seed]["values"]["attention_iou"] == select(overlap, seed=seed)["value"].item()
+    assert points["T1w_Ss", seed]["values"]["attention_iou"] is None
+
+
+def test_every_seed_is_there(records: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = len(embedded(widgets.scatter(records))["points"])
+    for name, column in (("table", "value"), ("dial", "affinity")):
+        first = getattr(records, name)
+        second = first.assign(seed=1, **{column: first[column] / 2})
+        monkeypatch.setitem(records.__dict__, name, pd.concat([first, second], ignore_index=True))
+    assert len(embedded(widgets.scatter(records))["points"]) == 2 * once
+    data = embedded(widgets.dial(records))
+    assert list(data["seeds"]) == ["0", "1"]
+    np.testing.assert_allclose(data["affinity"], 0.75 * np.array(data["seeds"]["0"]))
+
+
+def test_the_script_computes_heat_masks_and_overlap_as_python_does(
+    records: Results, explorers: dict[str, widgets.Interactive]
+) -> None:
+    data = embedded(explorers["attention"])
+    first, second = (torch.tensor(data["maps"][run]) for run in ("T1w", "T1s"))
+    side = data["side"]
+    body = """return given.pairs.map(([a, b]) => given.thresholds.map((level) => {
+        const heats = [a, b].map((map) => x.heatmap(map, given.side));
+        const masks = heats.map((heat) => x.mask(heat, level)), areas = masks.map(x.area);
+        return { heat: Array.from(heats[0]), areas, iou: x.iou(...masks), chance: x.chanceIou(...areas) };
+    }));"""
+    count, thresholds = 12, [0.0, 0.4, 0.85]
+    pairs = [[first[i].tolist(), second[i].tolist()] for i in range(count)]
+    answers = node(body, {"pairs": pairs, "thresholds": thresholds, "side": side})
+    raw = attention.heatmaps(records.explorer.maps["T1w"]["cam-predicted/clean"][:count], side)
+    for i, of_image in enumerate(answers):
+        for threshold, answer in zip(thresholds, of_image, strict=True):
+            masks = [attention.masks(maps[i : i + 1], side, threshold) for maps in (first, second)]
+            assert answer["heat"] == pytest.approx(raw[i].flatten().tolist(), abs=1e-3)
+            assert answer["areas"] == pytest.approx([float(attention.area(mask)) for mask in masks], abs=1e-3)
+            assert answer["iou"] == pytest.approx(attention.iou(masks), abs=1e-3)
+            assert answer["chance"] == pytest.approx(attention.chance_iou(masks), abs=1e-3)
+
+
+def test_the_script_knows_constant_maps_and_grids_that_are_not_square() -> None:
+    maps = [torch.full((1, 3, 3), 0.3), torch.tensor([[[0.0, 1.0, -2.0], [3.0, 0.5, 0.25]]]), torch.ones(1, 1, 1)]
+    heats = node("return given.map((map) => Array.from(x.heatmap(map, 7)));", [each[0].tolist() for each in maps])
+    for each, heat in zip(maps, heats, strict=True):
+        assert heat == pytest.approx(attention.heatmaps(each, 7).flatten().tolist(), abs=1e-6)
+    empty = node("return [x.iou([0, 0], [0, 0]), x.chanceIou(0, 0), x.chanceIou(1, 1)];", None)
+    assert empty == [1, 1, 1]
+
+
+def test_the_script_correlates_within_each_seed() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 9, 2)) + np.array([[[0.0, 0.0]], [[50.0, -50.0]]])
+    points = [{"seed": seed, "values": {"x": x, "y": y}} for seed in range(2) for x, y in values[seed].tolist()]
+    expected = np.mean([np.corrcoef(of_seed.T)[0, 1] for of_seed in values])
+    assert node("return x.correlationBySeed(given, 'x', 'y');", points) == pytest.approx(expected)
+    assert node("return [x.correlation([1, 2], [1, 2]), x.correlation([1, 1, 1], [1, 2, 3])];", None) == [None, None]
+
+
+def test_the_script_names_every_control_and_announces_what_it_computes() -> None:
+    script = SCRIPT.read_text(encoding="utf-8")
+    made = re.findall(r"(\w+) = (?:select|slider)\(", script.replace(", y = select", ";\ny = select"))
+    assert len(made) == 7
+    assert all(re.search(rf'labelled\("[^"]+", {name}\b', script) for name in made if name != "made")
+    assert script.count('"aria-live": "polite"') == 3
+    assert ":focus-visible" in STYLE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_live_controls_compute_in_python(kind: str, explorers: dict[str, widgets.Interactive]) -> None:
+    box = explorers[kind].live()
+    *controls, shown = box.children
+    before = shown.value
+    assert "<svg" in before
+    assert all(control.description for control in controls)
+    last = controls[-1]
+    last.value = 0.8 if kind == "attention" else last.options[-1] if kind == "dial" else "agreement"
+    assert shown.value != before
+
+
+def test_too_few_teachers_and_no_reference_are_told(records: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = {run: of for run, of in records.explorer.maps.items() if run in ("T1w", "Sw")}
+    monkeypatch.setitem(records.__dict__, "explorer", replace(records.explorer, maps=maps))
+    with pytest.raises(IncompleteError, match="maps of 1 teachers"):
+        widgets.attention_explorer(records)
+    monkeypatch.setitem(records.__dict__, "dial", records.dial[records.dial["run"] != "reference"])
+    with pytest.raises(IncompleteError, match="no dial of the reference"):
+        widgets.dial(records)
