@@ -72,7 +72,7 @@ class Interactive:
     @property
     def html(self) -> str:
         """Data, picture and table; the same bytes each time."""
-        data = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+        data = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         table = self.table.to_html(border=0, index=False, float_format=lambda value: f"{value:.3f}", na_rep="–")
         caption = html.escape(self.caption)
         return (
@@ -295,7 +295,7 @@ def scatter(results: Results) -> Interactive:
         return {axis: ipywidgets.Dropdown(options=options, value=data[axis], description=axis) for axis in ("x", "y")}
 
     table = points.drop(columns=["student", "ensemble"]).rename(columns=_title)
-    caption = f"Data: {len(points)} distilled students, their measures on clean validation images"
+    caption = f"Data: {len(points)} distilled students, every cell of the grid in every seed"
     return Interactive("scatter", data, draw(data["x"], data["y"]), table, caption, draw, controls)
 
 

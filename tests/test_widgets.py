@@ -112,8 +112,10 @@ def test_what_is_displayed_has_no_state_of_a_widget(kind: str, explorers: dict[s
 
 def test_text_cannot_end_the_data(explorers: dict[str, widgets.Interactive]) -> None:
     given = explorers["scatter"]
-    told = {"told": "</script><b>&amp;"}
-    assert embedded(widgets.Interactive("scatter", told, "", given.table, "", given.draw, given.controls)) == told
+    told = {"told": "</script><!--<script><b>&amp;"}
+    made = widgets.Interactive("scatter", told, "", given.table, "", given.draw, given.controls)
+    assert embedded(made) == told
+    assert "<!--" not in made.html
 
 
 def test_the_attention_explorer_holds_the_maps_of_the_records(

@@ -385,13 +385,19 @@
 
   const KINDS = { attention, dial, scatter };
 
+  // The picture goes once its explorer works; where it does not, the picture stays, and the page's others start all the same.
   function start(root) {
     const live = element("div", { class: "kdnb-live" });
     const picture = root.querySelector(".kdnb-static");
-    const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
     picture.after(live);
-    KINDS[root.dataset.kind](data, live);
-    picture.hidden = true;
+    try {
+      const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
+      KINDS[root.dataset.kind](data, live);
+      picture.hidden = true;
+    } catch (error) {
+      live.remove();
+      console.error(error);
+    }
   }
 
   if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, ticks };
