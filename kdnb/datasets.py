@@ -1,15 +1,15 @@
 """A name becomes images: one uint8 tensor a split, labels, class names, and a content hash.
 
-=====================  ================================================================================================
-name                   images
-=====================  ================================================================================================
-``digits``             scikit-learn's 1,797 scanned handwritten digits, in the package; a third of them to train on
-``cifar100``           Krizhevsky's 50,000 + 10,000 images, 100 classes
-``cifar100-<n>``       n training images a class, the full test set
-``cifar100-imb<f>``    long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
-``fashion-mnist``      Zalando's 60,000 + 10,000 images, 10 classes
-``imagefolder:<path>`` your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``
-=====================  ================================================================================================
+======================  ================================================================================================
+name                    images
+======================  ================================================================================================
+``digits``              scikit-learn's 1,797 scanned handwritten digits, in the package; a third of them to train on
+``cifar100``            Krizhevsky's 50,000 + 10,000 images, 100 classes
+``cifar100-<n>``        n training images a class, the full test set
+``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
+``fashion-mnist``       Zalando's 60,000 + 10,000 images, 10 classes
+``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``
+======================  ================================================================================================
 
 CIFAR-100 is read from the first of these that the data root holds: the official python pickles
 (``cifar-100-python/``), a tree ``cifar100/{train,test}/<class>/*.png``, that tree in ``cifar100.zip``; where there is

@@ -66,7 +66,7 @@ def entropy(logits: Tensor) -> float:
 def calibration_error(
     logits: Tensor, labels: Tensor, form: Literal["weighted", "as-released"] = "weighted", bins: int = 10
 ) -> float:
-    """Expected calibration error of the top class: |accuracy − confidence| in equal bins of confidence; 0 to 1.
+    """Expected calibration error of the top class: how far accuracy is from confidence, in equal bins of confidence; 0 to 1.
 
     A bin holds the confidences above its lower and up to its upper edge, so that a confidence of exactly 1 falls into
     the last.

@@ -1,15 +1,16 @@
 """A name becomes a network in two parts: `features`, whose output is a spatial map, and a head that pools and classifies.
 
-==========================  =====================================================================================
+==========================  ==========================================================================================
 name                        network
-==========================  =====================================================================================
+==========================  ==========================================================================================
 ``resnet8-w<W>``            for CPUs: stem with stride 2, three stages of one basic block with W, 2W and 4W channels,
                             last map 8×8 on a 32×32 input. W = 16: 12 MFLOP forward; W = 32: 47 MFLOP
 ``resnet20``, ``resnet56``  the CIFAR ResNets of He et al. 2016, section 4.2 (projection shortcuts)
 ``resnet18``, ``resnet50``  torchvision's, ImageNet stem (stride 4 before the first stage)
-``resnet18-cifar``, ``resnet50-cifar``  the same with a 3×3 stem of stride 1 and no pooling, for 32×32 images
+``resnet18-cifar``,         the same with a 3×3 stem of stride 1 and no pooling, for 32×32 images
+``resnet50-cifar``
 ``vit-tiny``                a small vision transformer on patches of a eighth of the side, mean-pooled (no class token)
-==========================  =====================================================================================
+==========================  ==========================================================================================
 
 With global average pooling and one linear layer, the class activation map needs no hook: it is the classifier applied
 at each place of the map (`kdnb.attention`).

@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "package.json", "package-lock.json", ".npmrc")
 THEMES = ("light", "dark")
 WIDTHS = (390, 1440)
 
@@ -29,23 +28,14 @@ PAGES = contents()
 
 
 @pytest.fixture(scope="session")
-def html():
-    """The folder of the built book. Built in place, as a user builds it."""
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        str(ROOT),
-        "-q",
-        "-W",
-        "-n",
-        "--keep-going",
-        "--all",
-    ]
+def html(tmp_path_factory):
+    """The folder of the built book."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT), "--path-output", str(out)]
+    command += ["-q", "-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return ROOT / "_build" / "html"
+    return out / "_build" / "html"
 
 
 class Page(HTMLParser):

@@ -88,10 +88,20 @@ def show_colons(app: Sphinx, what: str, name: str, thing: object, options: objec
     lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
+def without_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """Thebe, which would run cells in the page, is not offered, and its scripts declare a constant twice."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "THEBE" not in str(getattr(script, "attributes", {}).get("body", "")) and "thebe" not in str(script)
+    ]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
+    app.connect("html-page-context", without_thebe, priority=900)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True}
