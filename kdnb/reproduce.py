@@ -20,6 +20,9 @@ from kdnb.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout: the notebooks and the book's prose are not in the installed package."""
 
+JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
+"""Its command line, of this interpreter's environment whatever the PATH is."""
+
 
 @dataclass(frozen=True)
 class Reproduced:

@@ -5,7 +5,6 @@ import http.server
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +12,8 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 import yaml
+
+from kdnb import reproduce
 
 ROOT = Path(__file__).parents[1]
 THEMES = ("light", "dark")
@@ -31,7 +32,7 @@ PAGES = contents()
 def html(tmp_path_factory):
     """The folder of the built book."""
     out = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT), "--path-output", str(out)]
+    command = [*reproduce.JUPYTER_BOOK, "build", str(ROOT), "--path-output", str(out)]
     command += ["-q", "-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]

@@ -74,6 +74,12 @@ def vendor(app: Sphinx, config: Config) -> None:
         config.mathjax_path = VENDOR
 
 
+def mend_roles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """A bibliography is marked as a list whose entries are no list items, which screen readers stumble over."""
+    if "citation-list" in context.get("body", ""):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 COLON = "\ue000"
 
 
@@ -102,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
     app.connect("html-page-context", without_thebe, priority=900)
+    app.connect("html-page-context", mend_roles, priority=900)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True}
