@@ -167,23 +167,10 @@ def _build(source: Path, html: Path) -> Path:
         raise KdnbError(
             f"the pages are in {source}; to build the book from them install jupyter-book: pip install kdnb[book]"
         )
-    toc = source / "_toc.yml"
-    if (source / "book" / "diff.md").is_file() and "book/diff" not in toc.read_text(encoding="utf-8"):
-        raise KdnbError(f"{toc} has no place for book/diff")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        str(source),
-        "--path-output",
-        str(html),
-        "-q",
-        "-n",
-        "-W",
-    ]
+    command = [*JUPYTER_BOOK, "build", str(source), "--path-output", str(html), "-q", "-n", "-W"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    index = html / "_build" / "html" / "index.html"
+    if done.returncode or not index.is_file():
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise KdnbError(f"the pages ran, but the book could not be built from {source}:\n{last}")
-    return html / "_build" / "html" / "index.html"
+    return index

@@ -44,6 +44,15 @@ def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):
     assert "same sign" in comparison
 
 
+def test_the_book_is_built_from_what_came_out(tmp_path):
+    records = pages.results.home() / "smoke"
+    made = reproduce.reproduce(reproduce.parse("published", [f"results={records}"]), [PAGE], out=tmp_path / "out")
+    assert made.index is not None
+    book = made.index.parent
+    assert "claim-c1" in (book / "notebooks" / f"{PAGE}.html").read_text()
+    assert "same sign" in (book / "book" / "diff.html").read_text()
+
+
 def test_a_page_that_fails_is_kept_and_said(tmp_path, monkeypatch):
     broken = tmp_path / "root"
     (broken / "notebooks").mkdir(parents=True)
