@@ -160,7 +160,7 @@ def tab(chromium, address):
         page.errors = []
         page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(f"{address}/{name}.html", wait_until="load")
+        assert page.goto(f"{address}/{name}.html", wait_until="load").ok
         return page
 
     yield opened

@@ -7,6 +7,7 @@ pages. Without npm the build says so, and formulas then need the network.
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,6 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from kdnb import reference
@@ -22,7 +22,10 @@ from kdnb import reference
 ROOT = Path(__file__).resolve().parents[2]
 VENDOR = "vendor/mathjax/tex-mml-chtml.js"
 
-logger = logging.getLogger(__name__)
+
+def say(text: str) -> None:
+    """One line for whoever builds, also with ``-q``, and no warning, for ``-W`` would make it a failure."""
+    print(text, file=sys.stderr)
 
 
 class Generated(SphinxDirective):
@@ -57,11 +60,9 @@ def vendor(app: Sphinx, config: Config) -> None:
             )
             if done.returncode:
                 last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-                logger.info(
-                    "npm could not get the book's assets (%s): formulas need the network", *last or ["no message"]
-                )
+                say(f"npm could not get the book's assets ({''.join(last) or 'no message'}): formulas need the network")
         else:
-            logger.info("npm is not installed, so the book cannot bring its assets along: formulas need the network")
+            say("npm is not installed, so the book cannot bring its assets along: formulas need the network")
     source = ROOT / "node_modules" / "mathjax" / "es5"
     if source.is_dir():
         target = ROOT / "book" / "_static" / "vendor" / "mathjax"
