@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from kdnb import figures, pages, spec, study
 
@@ -64,7 +63,7 @@ def parameters() -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "required"
     default: Any = field.default
     if isinstance(default, BaseModel):

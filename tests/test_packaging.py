@@ -46,7 +46,7 @@ def test_the_lock_has_markers_for_other_systems_than_linux():
 
 def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
     """A dependency that no module imports has no reason; one that is not declared comes only by chance."""
-    module_names = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+    module_names = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
     declared = {module_names.get(canonical(r.name), r.name) for r in map(Requirement, PROJECT["dependencies"])}
     sources = "\n".join(path.read_text() for path in (ROOT / "kdnb").glob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, flags=re.MULTILINE))

@@ -143,7 +143,10 @@ def test_the_overview_has_a_line_for_every_run_and_ensemble(table):
 
 def test_every_claim_has_an_effect_in_every_seed(table):
     effects = evidence.effects(table)
-    assert effects.groupby("seed").size().tolist() == [sum(len(claim.contrasts) for claim in evidence.CLAIMS)] * 2
+    assert (
+        effects.groupby("seed").size().tolist()
+        == [sum(len(claim.estimands) for claim in evidence.CLAIMS if claim.key != "C8")] * 2
+    )
     assert set(effects["claim"]) == {claim.key for claim in evidence.CLAIMS}
 
 
