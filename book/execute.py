@@ -21,7 +21,11 @@ def execute(page: str) -> None:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{page}-{number}"  # ids that do not change from one making to the next
     NotebookClient(
-        notebook, timeout=900, record_timing=False, resources={"metadata": {"path": str(NOTEBOOKS)}}
+        notebook,
+        timeout=900,
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
     ).execute()
     notebook.metadata.pop("language_info", None)
     notebook.metadata.pop("widgets", None)

@@ -55,11 +55,11 @@ def _agree(row: dict[str, Any]) -> str:
 def _effect(row: dict[str, Any], side: str) -> str:
     value = row.get(side)
     if value is None or pd.isna(value):
-        return "-"
+        return "–"
     told = f"{value:+.3f}"
     if row[f"{side}_seeds"] > 1:
         told += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
-    return f"{told}, {row[f'{side}_verdict']}"
+    return f"{told}, {row[f'{side}_verdict']}".replace("-", "−")
 
 
 def _named(results: Results) -> str:

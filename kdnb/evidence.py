@@ -23,11 +23,6 @@ import pandas as pd
 
 from kdnb.table import select
 
-__all__ = [
-    "CLAIMS", "Association", "Claim", "Contrast", "bootstrap_interval", "describe", "effects", "holm", "interval",
-    "sign_flip_p", "verdict", "verdicts",
-]  # fmt: skip
-
 LEVEL = 0.05
 """One-sided, for each direction."""
 

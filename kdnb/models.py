@@ -7,8 +7,8 @@ name                        network
                             last map 8×8 on a 32×32 input. W = 16: 12 MFLOP forward; W = 32: 47 MFLOP
 ``resnet20``, ``resnet56``  the CIFAR ResNets of He et al. 2016, section 4.2 (projection shortcuts)
 ``resnet18``, ``resnet50``  torchvision's, ImageNet stem (stride 4 before the first stage)
-``resnet18-cifar``,         the same with a 3×3 stem of stride 1 and no pooling, for 32×32 images
-``resnet50-cifar``
+``resnet18-cifar``          ResNet-18 with a 3×3 stem of stride 1 and no pooling, for 32×32 images
+``resnet50-cifar``          ResNet-50, likewise
 ``vit-tiny``                a small vision transformer on patches of a eighth of the side, mean-pooled (no class token)
 ==========================  ==========================================================================================
 

@@ -11,7 +11,9 @@ A kernel runs one page: which records it is about is the one thing this module r
 import ast
 import hashlib
 import html
+import os
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from kdnb.errors import ProfileError
 from kdnb.results import Results
 from kdnb.spec import Strict
 from kdnb.store import Store
+from kdnb.table import select
+from kdnb.widgets import Interactive
 
 PUBLISHED = "published"
 
@@ -200,6 +204,8 @@ def show(name: str, shown: Any, alt: str = "") -> None:
     Args:
         alt: what a figure shows, for those who cannot see it; a figure needs it.
 
+    An explorer is Jupyter widgets where a person runs the notebook, and else HTML that needs no kernel.
+
     Raises:
         ValueError: a figure without alt text.
     """
@@ -214,10 +220,17 @@ def show(name: str, shown: Any, alt: str = "") -> None:
     else:
         if not alt.strip():
             raise ValueError(f"the figure {name} needs an alt text: say what it shows to those who cannot see it")
-        explorer = getattr(shown, "_repr_mimebundle_", None)
-        inner = explorer()["text/html"] if explorer else figures.to_svg(shown, alt)
+        if isinstance(shown, Interactive) and _is_watched():
+            display(shown.live())
+            return
+        inner = shown.html if isinstance(shown, Interactive) else figures.to_svg(shown, alt)
         content = f'<div class="kdnb-figure">{inner}{card()}</div>'
     _glue(name, {"text/html": content, "text/plain": plain}, shown_too=True)
+
+
+def _is_watched() -> bool:
+    """Whether a person runs the notebook: Jupyter's server names the session, which papermill, nbval and nbclient do not."""
+    return "JPY_SESSION_NAME" in os.environ or "google.colab" in sys.modules
 
 
 def number(name: str, value: float, form: str) -> None:
@@ -236,38 +249,57 @@ def _glue(name: str, content: dict[str, str], *, shown_too: bool) -> None:
     display(data, metadata={"scrapbook": {"name": name, "mime_prefix": prefix}}, raw=True)
 
 
+def judged(there: Results, claim: str) -> dict[str, str]:
+    """What the records say of a claim's deciding estimand, in words: effect, interval, agree (seeds with the predicted sign),
+    verdict."""
+    found = select(there.verdicts, claim=claim, decides=True).to_dict("records")
+    if not found:
+        return {"effect": "unknown", "interval": "not in these records", "agree": "none", "verdict": "none"}
+    (row,) = found
+    between = (
+        f"95 % interval {row['low']:+.3f} to {row['high']:+.3f}" if row["seeds"] > 1 else "one seed, so no interval"
+    )
+    return {
+        "effect": f"{row['effect']:+.3f}".replace("-", "−"),
+        "interval": between.replace("-", "−"),
+        "agree": f"{round(row['share'] * row['seeds'])} of {row['seeds']}",
+        "verdict": row["verdict"],
+    }
+
+
+def judge(there: Results, claim: str) -> None:
+    """Names what `judged` says for the text to place, as ``c1_effect``, ``c1_interval``, ``c1_agree``, ``c1_verdict``."""
+    for name, text in judged(there, claim).items():
+        word(f"{claim.lower()}_{name}", text)
+
+
 def scorecard(there: Results) -> str:
     """HTML table: each claim, its deciding estimand, the effect with interval and every seed, the verdict, where to read."""
-    judged = {row["claim"]: row for row in there.verdicts.to_dict("records") if row["decides"]}
+    deciding = {row["claim"]: row for row in there.verdicts.to_dict("records") if row["decides"]}
     lines = []
     for claim in evidence.CLAIMS:
         link = f'<a href="{claim.page}.html#claim-{claim.key.lower()}">{claim.key}</a>'
         says = f"{html.escape(claim.statement[0].upper() + claim.statement[1:])}"
-        if claim.key not in judged:
+        if claim.key not in deciding:
             lines.append(
                 f"<tr><th scope='row'>{link}</th><td>{says}</td><td colspan='4'>not in these records</td></tr>"
             )
             continue
-        row = judged[claim.key]
-        points = there.effects[(there.effects["claim"] == claim.key) & (there.effects["what"] == row["what"])]
+        row, told = deciding[claim.key], judged(there, claim.key)
         way = "falls" if claim.estimands[0].predicted < 0 else "rises"
         if isinstance(claim.estimands[0], evidence.Association):
             way = "is negative" if claim.estimands[0].predicted < 0 else "is positive"
-        effect = f"{row['effect']:+.3f}"
-        if row["seeds"] > 1:
-            effect += f" [{row['low']:+.3f}, {row['high']:+.3f}]"
-        agree = f"{int(points['as_predicted'].sum())} of {len(points)}"
         cells = [
             says,
             f"{html.escape(row['what'])} {way}",
-            effect.replace("-", "−"),
-            agree,
+            f"{told['effect']} ({told['interval']})",
+            told["agree"],
             f"{row['verdict']} (p = {row['p']:.3f}, Holm {row['p_holm']:.3f})",
         ]
         lines.append(f"<tr><th scope='row'>{link}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(
         f"<th scope='col'>{title}</th>"
-        for title in ("", "The paper says", "Predicted here", "Effect [95 %]", "Seeds as predicted", "Verdict")
+        for title in ("", "The paper says", "Predicted here", "Effect", "Seeds as predicted", "Verdict")
     )
     body = "".join(lines)
     return (

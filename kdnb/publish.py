@@ -13,15 +13,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb import __version__, augment, environment, measures, results, table
-from kdnb.counter import Purpose, Stream
+from kdnb import __version__, environment, measures, record, results, table
 from kdnb.datasets import Dataset
 from kdnb.errors import IncompleteError, StoreError
 from kdnb.execute import load_network
-from kdnb.record import VIEWS
 from kdnb.store import Entry, Store
 from kdnb.study import Profile, Run, Study
-from kdnb.train import CHUNK, Normaliser, logits, sample
+from kdnb.train import Normaliser, logits, sample
 
 EXPLORED = 200
 """validation images in the explorers"""
@@ -146,7 +144,7 @@ def _made(runs: list[Run], entries: dict[str, Entry]) -> dict[str, Any]:
 def _reliability(profile: str, runs: list[Run], entries: dict[str, Entry]) -> Iterator[dict[str, Any]]:
     for run in runs:
         answers = entries[run.spec.id].predictions
-        for view in VIEWS:
+        for view in record.VIEWS:
             bins = measures.reliability(answers[f"validation/{view}"], answers["validation/labels"])
             for number, (count, confidence, accuracy) in enumerate(zip(*bins, strict=True), start=1):
                 yield {
@@ -173,22 +171,8 @@ def _dial(
     strengths = [step / DIAL_STEPS for step in range(DIAL_STEPS + 1)]
     clean: dict[str, float] = {}
     for strength in [None, *strengths]:
-        recipe = augment.recipe("clean" if strength is None else f"dial:{strength}")
-        chunks = zip(split.images.split(CHUNK), index.split(CHUNK), strict=True)
-        shown = torch.cat(
-            [
-                augment.views(
-                    images.to(device),
-                    numbers.numpy(),
-                    recipe,
-                    Stream(runs[0].seed),
-                    0,
-                    size=profile.side,
-                    purpose=Purpose.VIEW,
-                )
-                for images, numbers in chunks
-            ]
-        )
+        view = "clean" if strength is None else f"dial:{strength}"
+        shown = record.views(split, index, view, runs[0].spec, "validation", device)
         for run in looked_at:
             answers = logits(networks[run.name], shown, prepare, run.spec).cpu()
             accuracy = measures.accuracy(answers, split.labels)
@@ -219,11 +203,9 @@ def _explorer(runs: list[Run], entries: dict[str, Entry], dataset: Dataset) -> d
     }
     for run in runs:
         entry = entries[run.spec.id]
-        kept = ["cam-predicted/clean"]
         if run.spec.role == "teacher":
-            kept += ["cam-predicted/weak", "cam-predicted/strong", "cam-sum/clean"]
-        for name in kept:
-            tensors[f"maps/{run.name}/{name}"] = entry.attention[name][rows].half().contiguous()
+            maps = entry.attention["cam-predicted/clean"][rows]
+            tensors[f"maps/{run.name}/cam-predicted/clean"] = maps.half().contiguous()
         tensors[f"logits/{run.name}"] = entry.predictions["validation/clean"][index].half().contiguous()
     return tensors
 

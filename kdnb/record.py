@@ -63,14 +63,14 @@ def record(
     for view in VIEWS:
         for part, split in parts.items():
             numbers = trained_on if part == "train" else torch.arange(len(split))
-            shown = _views(split, numbers, view, specs[0], part, device)
+            shown = views(split, numbers, view, specs[0], part, device)
             for spec in specs:
                 answers = logits(networks[spec.id], shown, prepare, spec)
                 results[spec.id].predictions[f"{part}/{view}"] = answers.cpu()
                 if part == "validation":
                     results[spec.id].predictions.update(_taught(spec, shown, view, teachers, prepare))
         split = dataset.validation.select(mapped.numpy())
-        shown = _views(split, mapped, view, specs[0], "validation", device)
+        shown = views(split, mapped, view, specs[0], "validation", device)
         for spec in specs:
             results[spec.id].attention.update(_maps(networks[spec.id], shown, split.labels, view, prepare))
     for result in results.values():
@@ -82,8 +82,14 @@ def record(
     return results
 
 
-def _views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, device: torch.device) -> Tensor:
-    """uint8 views of a whole split. Epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'."""
+def views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, device: torch.device) -> Tensor:
+    """The views that networks of a seed are measured on, uint8 (N, 3, S, S).
+
+    Args:
+        numbers: of the split's images in the data set, (N,): an image's view depends on its number.
+        view: the name of an augmentation: clean, weak, strong, or ``dial:S``.
+        part: validation or train; epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'.
+    """
     recipe, epoch, stream = augment.recipe(view), int(part == "train"), Stream(spec.seed)
     return torch.cat(
         [

@@ -44,8 +44,18 @@ def documented(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
             text = ""
             if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 text = " ".join(str(following.value.value).replace("``", "`").split())
-            found[statement.target.id] = (ast.unparse(statement.annotation), text)
+            found[statement.target.id] = (ast.unparse(_Plain().visit(statement.annotation)), text)
     return found
+
+
+class _Plain(ast.NodeTransformer):
+    """``Annotated[int, …]`` is an int to whoever writes a profile; its range has a column of its own."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
 
 
 def parameters() -> str:
@@ -58,8 +68,13 @@ def parameters() -> str:
             kind, text = written[name]
             cells = [f"`{name}`", f"`{kind}`", _default(field), _range(field), text]
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        parts += [f"**{model.__name__}**, {where}. {(inspect.getdoc(model) or '').splitlines()[0]}", "", *rows, ""]
+        parts += [f"**{model.__name__}**, {where}. {_first_line(model)}", "", *rows, ""]
     return "\n".join(parts)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    """Of its own description, not of the class it inherits from."""
+    return inspect.cleandoc(vars(model).get("__doc__") or "").split("\n")[0]
 
 
 def _default(field: FieldInfo) -> str:

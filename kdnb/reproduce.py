@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
+
 from kdnb import diff, pages, results
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from kdnb.pages import Parameters
@@ -144,6 +146,7 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
             progress_bar=False,
             execution_timeout=timeout,
             cwd=str(source / "notebooks"),
+            extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings are about itself
         )
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
@@ -151,7 +154,17 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
         return f"a cell took more than {timeout} s; give it more with --timeout"
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
+    _fold_parameters(target)
     return ""
+
+
+def _fold_parameters(page: Path) -> None:
+    """Folds the cell in which papermill puts the parameters, as the one with their defaults is."""
+    notebook = nbformat.read(page, as_version=4)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+    nbformat.write(notebook, page)
 
 
 def _diff_page(ours: results.Results, theirs: results.Results) -> str:

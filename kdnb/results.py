@@ -49,7 +49,7 @@ class Explorer:
     labels: Tensor
     """(M,)"""
     maps: dict[str, dict[str, Tensor]]
-    """run → ``<method>/<view>`` → float32 (M, h, w)"""
+    """teacher → ``cam-predicted/clean``, the ``<method>/<view>`` that is kept → float32 (M, h, w)"""
     logits: dict[str, Tensor]
     """run → float32 (M, K), of the clean images"""
 

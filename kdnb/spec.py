@@ -46,8 +46,11 @@ class StepSchedule(Strict):
 
     kind: Literal["step"] = "step"
     milestones: tuple[int, ...]
+    """epochs after which the learning rate falls"""
     factor: float = Field(0.1, gt=0, lt=1)
+    """what it is multiplied with each time"""
     warmup_epochs: int = Field(8, ge=0)
+    """over which it rises in equal steps from nearly nothing"""
 
 
 class OneCycleSchedule(Strict):
@@ -55,6 +58,7 @@ class OneCycleSchedule(Strict):
 
     kind: Literal["one-cycle"] = "one-cycle"
     rise: float = Field(0.3, gt=0, lt=1)
+    """share of the training in which the learning rate rises"""
 
 
 class CosineSchedule(Strict):
@@ -62,6 +66,7 @@ class CosineSchedule(Strict):
 
     kind: Literal["cosine"] = "cosine"
     warmup_epochs: int = Field(0, ge=0)
+    """over which it rises in equal steps first"""
 
 
 Schedule = Annotated[StepSchedule | OneCycleSchedule | CosineSchedule, Field(discriminator="kind")]
@@ -71,20 +76,30 @@ class TrainSpec(Strict):
     """How one network is trained: SGD with momentum."""
 
     epochs: int = Field(ge=1)
+    """how often each training image is seen"""
     batch_size: int = Field(128, ge=2)
+    """images in a step"""
     learning_rate: float = Field(0.1, gt=0)
+    """at its highest"""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """how much of the last step goes into the next"""
     nesterov: bool = False
+    """Nesterov's form of momentum"""
     weight_decay: float = Field(0.0, ge=0)
+    """weights are pulled to zero by this share of themselves times the learning rate"""
     schedule: Schedule
+    """how the learning rate goes: step, one-cycle or cosine"""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """of the arithmetic in forward and backward passes; weights are float32"""
 
 
 class DistillSpec(Strict):
     """The paper's loss: alpha weighs the labels, 1 − alpha the teachers; see `kdnb.distill.loss`."""
 
     temperature: float = Field(3.0, gt=0)
+    """divides the logits of teachers and student, so that small probabilities count for more"""
     alpha: float = Field(0.6, ge=0, le=1)
+    """share of the labels in the loss; the rest is the teachers'"""
     batch_norm: Literal["eval", "train"] = "eval"
     """The mode of the teachers' batch-norm layers while they teach: `train` is what the released code does."""
 

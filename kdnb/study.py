@@ -39,9 +39,13 @@ class DatasetConfig(Strict):
     """What `kdnb.datasets.load` is called with."""
 
     name: str
+    """digits, cifar100, cifar100-50 (images a class), cifar100-imb100 (long-tailed), fashion-mnist, imagefolder:PATH"""
     size: int | None = None
+    """side in pixels, for an image folder"""
     train_list: str | None = None
+    """a file that names the training images of a subset"""
     split_seed: int = 0
+    """which images a subset without such a file draws"""
 
     def load(self, root: str | Path | None = None) -> datasets.Dataset:
         return datasets.load(
@@ -53,22 +57,30 @@ class NetworkConfig(Strict):
     """A network and how it is trained."""
 
     model: ModelSpec
+    """which network"""
     train: TrainSpec
+    """how it is trained"""
 
 
 class Profile(Strict):
     """A study's settings: everything that its runs depend on."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """what its tables, records and pages are called by"""
     about: str = ""
     """what it is for and what it costs, a sentence"""
     dataset: DatasetConfig
+    """the images"""
     side: int | None = Field(None, ge=8)
     """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)
+    """each trains the whole grid anew; they are the unit of evidence"""
     teacher: NetworkConfig
+    """of every teacher, and of the reference"""
     student: NetworkConfig
+    """of every student"""
     distill: DistillSpec = DistillSpec()
+    """the loss of a student that has teachers"""
     ensembles: tuple[Annotated[str, AfterValidator(_ensemble)], ...] = ALL_ENSEMBLES
     """rows of the grid"""
     students: tuple[Annotated[str, Field(pattern="^[ws]$")], ...] = ("w", "s")
@@ -76,6 +88,7 @@ class Profile(Strict):
     reference: bool = True
     """train one more network a seed as a teacher on clean images: the one that affinity is defined with"""
     record: RecordSpec = RecordSpec()
+    """what a finished run leaves"""
 
     @field_validator("seeds", "ensembles", "students")
     @classmethod

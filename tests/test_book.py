@@ -119,6 +119,15 @@ def test_every_module_is_in_the_reference(pages):
     assert missing == set()
 
 
+def test_every_setting_says_what_it_means():
+    from kdnb import reference
+
+    for model in reference.MODELS:
+        silent = [name for name, (_, text) in reference.documented(model).items() if not text and name != "kind"]
+        assert silent == []
+    assert "Annotated" not in reference.parameters()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass

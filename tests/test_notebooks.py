@@ -64,6 +64,13 @@ def test_only_what_a_machine_decides_is_not_compared(page, notebook):
     assert not ignored if page != "run" else len(ignored) <= 4
 
 
+def test_cells_that_a_reader_sees_are_short(notebook):
+    hidden = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not hidden & set(tags(cell)):
+            assert len([line for line in cell.source.splitlines() if line.strip()]) <= 5, cell.source
+
+
 def test_no_output_is_of_a_kind_that_nbval_skips(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

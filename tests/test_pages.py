@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import ipywidgets
 import matplotlib.figure
 import pandas as pd
 import pytest
 
-from kdnb import evidence, pages, results
+from kdnb import evidence, pages, results, widgets
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.pages import Parameters
 from kdnb.results import home
@@ -120,6 +121,15 @@ def test_a_number_is_named_and_formatted(study, shown):
     pages.word("way", "falls")
     assert [data["application/papermill.record/text/plain"] for data, _ in shown] == ["'−3.1%'", "'falls'"]
     assert [metadata["scrapbook"]["name"] for _, metadata in shown] == ["drop", "way"]
+
+
+def test_an_explorer_is_live_where_a_person_runs_the_notebook(study, shown, monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    pages.show("explorer", widgets.scatter(study), alt="Students by agreement and accuracy")
+    assert "kdnb-explorer" in shown.pop()[0]["text/html"]
+    monkeypatch.setenv("JPY_SESSION_NAME", "attention.ipynb")
+    pages.show("explorer", widgets.scatter(study), alt="Students by agreement and accuracy")
+    assert isinstance(shown.pop()[0], ipywidgets.Widget)
 
 
 @pytest.mark.parametrize("text", ["+0.100", "1,198", "0.90", "it's"])

@@ -84,9 +84,9 @@ def test_explorers_show_the_images_that_the_maps_are_of(grid, store, digits, fol
     assert (explorer.images == digits.validation.images[explorer.index]).all()
     assert (explorer.labels == digits.validation.labels[explorer.index]).all()
     rows = [entry.attention["index"].tolist().index(number) for number in explorer.index.tolist()]
-    theirs = entry.attention["cam-predicted/strong"][rows]
-    assert torch.allclose(explorer.maps["T1s"]["cam-predicted/strong"], theirs, rtol=2e-3)
-    ours, full = (attention.masks(maps, 32) for maps in (explorer.maps["T1s"]["cam-predicted/strong"], theirs))
+    theirs = entry.attention["cam-predicted/clean"][rows]
+    assert torch.allclose(explorer.maps["T1s"]["cam-predicted/clean"], theirs, rtol=2e-3)
+    ours, full = (attention.masks(maps, 32) for maps in (explorer.maps["T1s"]["cam-predicted/clean"], theirs))
     assert (ours == full).float().mean() > 0.99
 
 

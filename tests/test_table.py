@@ -9,7 +9,7 @@ import torch
 from kdnb import attention, augment, evidence, execute, measures, study, train
 from kdnb import table as tables
 from kdnb.errors import IncompleteError
-from kdnb.record import _views
+from kdnb.record import views
 from kdnb.store import Store
 from tests.conftest import small_profile
 
@@ -84,7 +84,7 @@ def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_diffe
     specs = {(run.name, run.seed): run.spec for run in grid.runs}
     numbers = torch.arange(len(digits.validation))
     first, another, other_seed = (
-        _views(digits.validation, numbers, "strong", specs[key], "validation", torch.device("cpu"))
+        views(digits.validation, numbers, "strong", specs[key], "validation", torch.device("cpu"))
         for key in (("T1w", 0), ("T1s_T2s_Ss", 0), ("T1w", 1))
     )
     assert torch.equal(first, another)
