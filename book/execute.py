@@ -24,7 +24,7 @@ def execute(page: str) -> None:
         notebook,
         timeout=900,
         record_timing=False,
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     ).execute()
     notebook.metadata.pop("language_info", None)

@@ -146,7 +146,7 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
             progress_bar=False,
             execution_timeout=timeout,
             cwd=str(source / "notebooks"),
-            extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings are about itself
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel, whose warnings are about itself
         )
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
