@@ -1,11 +1,12 @@
 """What a seed of a profile costs, by role: arithmetic, speed, share of the machine's peak, memory.
 
-    python benchmarks/cost.py --profile cpu [--csv book/calibration/cost-cpu.csv]
+    python benchmarks/cost.py --profile cpu [--store FOLDER] [--csv book/calibration/cost-cpu.csv]
 
 Each role is a process of its own, so that its peak memory is its own: a teacher, the two lockstep groups of students with
-their teachers, and the records with all measures of one student. A role is timed over an epoch after a first one that warms
-up. The machine's peak is the best of several products of large float32 matrices in the same process, so the two are
-measured side by side. Needs the profile's data set; networks that teach are untrained, which costs the same.
+their teachers, the records of one student, and all measures of a seed, which need a store that holds it. A training is timed
+over an epoch after a first one that warms up. The machine's peak is the best of several products of large float32 matrices
+in the same process, so the two are measured side by side. Needs the profile's data set; networks that teach are untrained,
+which costs the same. `reference.COST` says what the columns are.
 """
 
 import argparse
@@ -19,12 +20,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from kdnb import environment, estimate, models, record, study, train
+from kdnb import environment, estimate, models, record, study, table, train
 from kdnb.datasets import Dataset
 from kdnb.spec import RunSpec
+from kdnb.store import Store
 from kdnb.study import Study
 
-ROLES = ("teacher", "students w", "students s", "records")
+ROLES = ("teachers", "students w", "students s", "records", "measures")
 
 
 def peak(size: int = 3072, rounds: int = 5) -> float:
@@ -39,8 +41,8 @@ def peak(size: int = 3072, rounds: int = 5) -> float:
 
 
 def members(grid: Study, role: str) -> list[RunSpec]:
-    """The runs of a seed that a role stands for, and is timed on."""
-    if role == "teacher":
+    """The runs of a seed that a role stands for."""
+    if role == "teachers":
         return [run.spec for run in grid.runs if run.spec.role != "student"]
     letter = role[-1] if role.startswith("students") else "w"
     return [run.spec for run in grid.runs if run.spec.role == "student" and run.name.endswith(letter)]
@@ -54,47 +56,71 @@ def flops(specs: list[RunSpec], dataset: Dataset, by_id: dict[str, RunSpec]) -> 
     return own + sum(estimate.work(by_id[t], dataset) / by_id[t].train.epochs / 3 * epochs for t in heard)
 
 
-def measure(profile: str, role: str, data_root: str | None) -> dict[str, Any]:
-    """One role, in this process."""
-    loaded = study.load_profile(profile)
-    dataset = loaded.dataset.load(data_root)
-    grid = study.build(loaded, dataset.hash, [900])
-    by_id = {run.spec.id: run.spec for run in grid.runs}
-    device = environment.choose_device("auto")
+def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
+    """Teachers, of which one is timed, or a lockstep group of students, which is timed as a whole."""
     whole = members(grid, role)
-    timed = whole[:1] if role == "teacher" else whole
-    side = loaded.side or dataset.side
-    networks = {
-        teacher: models.build(by_id[teacher].model, len(dataset.classes), side, seed=0).to(device).eval()
-        for spec in timed
-        for teacher in spec.teachers
-    }
-    if role == "records":
-        spec = timed[0]
-        network = train.initial(spec, len(dataset.classes), side, device).eval()
-        began = time.perf_counter()
-        record.record({spec.id: network}, [spec], dataset, networks, device)
-        rate, seconds = float("nan"), (time.perf_counter() - began) * len(grid.runs)
-        work = float("nan")
-        images = len(dataset.validation) * len(record.VIEWS) / (seconds / len(grid.runs))
-    else:
-        short = [s.model_copy(update={"train": s.train.model_copy(update={"epochs": 2})}) for s in timed]
-        results = train.train(short, dataset, networks, device)
-        epoch = sum(result.log[-1]["seconds"] for result in results.values() if isinstance(result, train.Trained))
-        rate = flops(timed, dataset, by_id) / max(spec.train.epochs for spec in timed) / epoch
-        work = flops(whole, dataset, by_id)
-        seconds, images = work / rate, len(dataset.train) * len(timed) / epoch
-    best = peak()
+    timed = whole[:1] if role == "teachers" else whole
+    networks = untrained(grid, timed, dataset)
+    short = [s.model_copy(update={"train": s.train.model_copy(update={"epochs": 2})}) for s in timed]
+    results = train.train(short, dataset, networks, environment.choose_device("auto"))
+    epoch = sum(result.log[-1]["seconds"] for result in results.values() if isinstance(result, train.Trained))
+    by_id = {run.spec.id: run.spec for run in grid.runs}
+    rate = flops(timed, dataset, by_id) / max(spec.train.epochs for spec in timed) / epoch
+    work = flops(whole, dataset, by_id)
     return {
-        "role": role,
-        "runs": len(grid.runs) if role == "records" else len(whole),
+        "runs": len(whole),
         "tflop": work / 1e12,
-        "images_per_second": images,
+        "images_per_second": len(dataset.train) * len(timed) / epoch,
         "gflops": rate / 1e9,
-        "share_of_peak": rate / best,
-        "peak_gflops": best / 1e9,
-        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        "minutes_a_seed": seconds / 60,
+        "minutes": work / rate / 60,
+    }
+
+
+def recorded(grid: Study, dataset: Dataset) -> dict[str, float]:
+    """The answers and maps of one student, times the runs of a seed."""
+    device = environment.choose_device("auto")
+    spec = members(grid, "students w")[0]
+    network = train.initial(spec, len(dataset.classes), spec.side or dataset.side, device).eval()
+    began = time.perf_counter()
+    record.record({spec.id: network}, [spec], dataset, untrained(grid, [spec], dataset), device)
+    seconds = time.perf_counter() - began
+    images = (len(dataset.validation) + min(len(dataset.train), spec.record.train_sample)) * len(record.VIEWS)
+    return {"runs": len(grid.runs), "images_per_second": images / seconds, "minutes": seconds * len(grid.runs) / 60}
+
+
+def measured(grid: Study, store: str) -> dict[str, float]:
+    """Every row of the tidy table of a seed."""
+    began = time.perf_counter()
+    table.table(grid, Store(store))
+    return {"runs": len(grid.runs), "minutes": (time.perf_counter() - began) / 60}
+
+
+def untrained(grid: Study, specs: list[RunSpec], dataset: Dataset) -> dict[str, models.Network]:
+    """Networks in the place of these runs' teachers."""
+    device = environment.choose_device("auto")
+    by_id = {run.spec.id: run.spec for run in grid.runs}
+    heard = sorted({teacher for spec in specs for teacher in spec.teachers})
+    return {t: train.initial(by_id[t], len(dataset.classes), dataset.side, device).eval() for t in heard}
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """One role, in this process."""
+    profile = study.load_profile(asked.profile)
+    dataset = profile.dataset.load(asked.data_root)
+    grid = study.build(profile, dataset.hash, profile.seeds[:1])
+    if asked.role == "measures":
+        row = measured(grid, asked.store)
+    else:
+        row = recorded(grid, dataset) if asked.role == "records" else trained(grid, dataset, asked.role)
+    memory, best = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, peak() / 1e9
+    about = environment.describe(environment.choose_device("auto"))
+    return {
+        "role": asked.role,
+        **row,
+        "share_of_peak": row.get("gflops", float("nan")) / best,
+        "peak_gflops": best,
+        "memory_gb": memory,
+        "machine": f"{about['processor']}, {about['threads']} threads",
     }
 
 
@@ -103,21 +129,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     parser.add_argument("--profile", default="smoke")
     parser.add_argument("--data-root")
+    parser.add_argument("--store", help="that holds the profile's first seed; without one, measures are not timed")
     parser.add_argument("--csv")
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.role:
-        print(json.dumps(measure(asked.profile, asked.role, asked.data_root)))
+        print(json.dumps(measure(asked)))
         return
     rows = []
-    for role in ROLES:
-        command = [sys.executable, __file__, "--profile", asked.profile, "--role", role]
-        command += ["--data-root", asked.data_root] if asked.data_root else []
-        rows.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    for role in ROLES if asked.store else ROLES[:-1]:
+        command = [sys.executable, __file__, *sys.argv[1:], "--role", role]
+        rows.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
+    costs = pd.DataFrame(rows)
+    print(costs.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     if asked.csv:
-        table.to_csv(asked.csv, index=False, float_format="%.4g", lineterminator="\n")
+        costs.to_csv(asked.csv, index=False, float_format="%.4g", lineterminator="\n")
 
 
 if __name__ == "__main__":

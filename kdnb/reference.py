@@ -1,4 +1,5 @@
-"""Reference pages that write themselves: parameters from the types, profiles from their files, calibration from its records.
+"""Reference pages that write themselves: parameters from the types, profiles from their files, calibration and cost from
+their records.
 
 Everything is MyST Markdown, for the book.
 """
@@ -115,10 +116,43 @@ def profiles() -> str:
     return "\n".join(parts)
 
 
+COST = {
+    "runs": ("runs", "{:.0f}"),
+    "tflop": ("TFLOP", "{:,.1f}"),
+    "images_per_second": ("images/s", "{:,.0f}"),
+    "gflops": ("GFLOP/s", "{:.0f}"),
+    "share_of_peak": ("of the peak", "{:.0%}"),
+    "memory_gb": ("peak memory, GB", "{:.2f}"),
+    "minutes": ("minutes", "{:.1f}"),
+}
+"""The columns that ``benchmarks/cost.py`` writes, for a seed: how they are headed and shown."""
+
+
+def cost(folder: Path) -> str:
+    """What a seed of a profile costs, by role, on the machine that was measured."""
+    parts = []
+    for path in sorted(folder.glob("cost-*.csv")):
+        costs = pd.read_csv(path).set_index("role")
+        (machine,) = costs["machine"].unique()
+        peak, total = costs["peak_gflops"].median(), costs["minutes"].sum() / 60
+        parts += [
+            f"**{path.stem.removeprefix('cost-')}**, a seed on {machine}: {total:.1f} hours; large matrices multiply at "
+            f"{peak:.0f} GFLOP/s there.",
+            "",
+            "| role | " + " | ".join(title for title, _ in COST.values()) + " |",
+            "|---|" + "--:|" * len(COST),
+        ]
+        for role, row in costs.iterrows():
+            cells = ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in COST.items()]
+            parts.append(f"| {role} | " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def calibration(folder: Path) -> str:
     """The pilot networks: where each ended, and its curves."""
     parts = []
-    for path in sorted(folder.glob("cpu-resnet*.csv")):
+    for path in sorted(folder.glob("*-resnet*.csv")):
         curves = pd.read_csv(path)
         ends = curves[curves["epoch"] == curves["epoch"].max()].sort_values(["seed", "run"])
         epochs = int(curves["epoch"].max())
@@ -128,10 +162,11 @@ def calibration(folder: Path) -> str:
             rows.append(
                 f"| {end['seed']} | {augmentation} | {end['train_accuracy']:.1%} | {end['validation_accuracy']:.1%} |"
             )
-        network = path.stem.removeprefix("cpu-").rsplit("-", 1)[0]
+        profile, network = path.stem.rsplit("-", 1)[0].split("-resnet")
+        network = f"resnet{network}"
         alt = f"Accuracy of {network} by epoch, trained alone with weak and with strong augmentation."
         parts += [
-            f"**{network}, {epochs} epochs**",
+            f"**`{profile}`: {network}, {epochs} epochs**",
             "",
             *rows,
             "",

@@ -128,6 +128,38 @@ def test_every_setting_says_what_it_means():
     assert "Annotated" not in reference.parameters()
 
 
+def test_the_cost_of_a_seed_is_told_from_its_records(tmp_path):
+    from kdnb import reference
+
+    (tmp_path / "cost-cpu.csv").write_text(
+        "role,runs,tflop,images_per_second,gflops,minutes,share_of_peak,peak_gflops,memory_gb,machine\n"
+        "teachers,7,395.2,1010,120,55,0.8,150,1.25,a processor\n"
+        "measures,23,,,,5,,150,2.5,a processor\n"
+    )
+    told = reference.cost(tmp_path).splitlines()
+    assert told[0].startswith("**cpu**, a seed on a processor: 1.0 hours")
+    assert told[4:6] == [
+        "| teachers | 7 | 395.2 | 1,010 | 120 | 80% | 1.25 | 55.0 |",
+        "| measures | 23 |  |  |  |  | 2.50 | 5.0 |",
+    ]
+
+
+def test_strong_augmentation_underfits_no_pilot_network_of_cpu():
+    """The criterion by which `cpu` was chosen, on the records that its page shows."""
+    import pandas as pd
+
+    records = sorted((ROOT / "book" / "calibration").glob("cpu-resnet*.csv"))
+    assert len(records) == 2
+    for path in records:
+        curves = pd.read_csv(path)
+        last = curves[curves["epoch"] == curves["epoch"].max()].pivot(
+            index="seed", columns="run", values="validation_accuracy"
+        )
+        assert (last.index >= 900).all()
+        assert len(last) == 2
+        assert (last["Ss"] >= last["Sw"]).all()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass

@@ -1,8 +1,8 @@
 """What the book's pages ask of the code while they are built: generated tables and figures, and assets of its own.
 
-``{kdnb} parameters``, ``profiles`` and ``calibration`` place what `kdnb.reference` generates. The built book loads nothing
-from elsewhere: MathJax comes from the npm registry in the version that package-lock.json pins, and is copied beside the
-pages. Without npm the build says so, and formulas then need the network.
+``{kdnb} parameters``, ``profiles``, ``calibration`` and ``cost`` place what `kdnb.reference` generates. The built book
+loads nothing from elsewhere: MathJax comes from the npm registry in the version that package-lock.json pins, and is copied
+beside the pages. Without npm the build says so, and formulas then need the network.
 """
 
 import shutil
@@ -36,6 +36,7 @@ class Generated(SphinxDirective):
         "parameters": reference.parameters,
         "profiles": reference.profiles,
         "calibration": lambda: reference.calibration(ROOT / "book" / "calibration"),
+        "cost": lambda: reference.cost(ROOT / "book" / "calibration"),
     }
 
     def run(self) -> list[nodes.Node]:
