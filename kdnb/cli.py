@@ -243,12 +243,12 @@ def publish(where: Where, results: Path | None, device: str, weights: bool, unco
 @click.argument("ours", type=click.Path(file_okay=False))
 @click.argument("theirs", type=click.Path(file_okay=False), required=False)
 def diff(ours: str, theirs: str | None) -> None:
-    """Compare two folders of records, claim by claim (THEIRS: default the published ones)."""
+    """Compare two folders of records, claim by claim (THEIRS: default the published ones of the same profile)."""
     from kdnb import diff as differences
     from kdnb import results as records
 
-    there = records.published(theirs) if theirs is None or not Path(theirs, "study.json").is_file() else theirs
-    click.echo(differences.describe(records.read(ours), records.read(there)))
+    here = records.read(ours)
+    click.echo(differences.describe(here, records.read(records.published(theirs, like=here.profile.name))))
 
 
 @cli.command()

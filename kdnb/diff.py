@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from kdnb.results import Results
+from kdnb.results import Results, differing
 
 COLUMNS = (
     "claim", "what", "ours", "ours_low", "ours_high", "ours_seeds", "ours_verdict",
@@ -62,6 +62,20 @@ def _effect(row: dict[str, Any], side: str) -> str:
     return f"{told}, {row[f'{side}_verdict']}".replace("-", "−")
 
 
+SETTINGS_TOLD = 6
+
+
+def caution(ours: Results, theirs: Results) -> str:
+    """What two studies differ in beside their seeds, in a sentence; empty where they are the same study."""
+    changed = differing(ours.settings, theirs.settings)
+    if not changed:
+        return ""
+    told = [f"`{name}` ({here!r} here, {there!r} there)" for name, (here, there) in changed.items()]
+    rest = len(told) - SETTINGS_TOLD
+    listed = ", ".join(told[:SETTINGS_TOLD]) + (f" and {rest} more" if rest > 0 else "")
+    return f"These are two studies, not two runs of one: they differ in {listed}."
+
+
 def _named(results: Results) -> str:
     return f"{results.profile.name}, {len(results.seeds)} seed{'' if len(results.seeds) == 1 else 's'}"
 
@@ -70,6 +84,8 @@ def describe(ours: Results, theirs: Results) -> str:
     """The comparison in words, for a terminal."""
     rows = compare(ours, theirs).to_dict("records")
     lines = [f"ours:   {_named(ours)} ({ours.folder})", f"theirs: {_named(theirs)} ({theirs.folder})"]
+    differ = caution(ours, theirs)
+    lines += [differ] if differ else []
     claim = ""
     for row in rows:
         if row["claim"] != claim:

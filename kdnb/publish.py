@@ -65,7 +65,7 @@ def publish(
             "classes": list(dataset.classes),
         },
     }
-    _require_same_study(about, folder)
+    _require_same_study(results.settings(study.profile, dataset.hash), folder)
     rows, curves = table.table(study, store), table.curves(study, store)
     seeds = list(dict.fromkeys(run.seed for run in study.runs))
     chosen = environment.choose_device(device)
@@ -113,18 +113,16 @@ def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
     return entries
 
 
-def _require_same_study(about: dict[str, Any], folder: Path) -> None:
+def _require_same_study(settings: dict[str, Any], folder: Path) -> None:
     if not results.published_seeds(folder):
         return
-    there = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    for part in ("profile", "dataset"):
-        ours, theirs = ({k: v for k, v in each[part].items() if k != "about"} for each in (about, there))
-        changed = [key for key in ours if key != "seeds" and ours[key] != theirs.get(key)]
-        if changed:
-            raise IncompleteError(
-                f"the records in {folder} are of another {part}: {changed[0]} is {theirs.get(changed[0])!r} there and "
-                f"{ours[changed[0]]!r} here; name another folder"
-            )
+    changed = results.differing(settings, results.read(folder).settings)
+    if changed:
+        name, (ours, theirs) = next(iter(changed.items()))
+        raise IncompleteError(
+            f"the records in {folder} are of another study: {name} is {theirs!r} there and {ours!r} here; name another "
+            "folder"
+        )
 
 
 def _made(runs: list[Run], entries: dict[str, Entry]) -> dict[str, Any]:

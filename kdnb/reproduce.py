@@ -115,9 +115,8 @@ def reproduce(
             f"{len(failed)} of {len(chosen)} pages failed; {page}: {reason}; read {source / 'notebooks'}"
         )
     with contextlib.suppress(IncompleteError):  # without published records there is nothing to compare with
-        (source / "book" / "diff.md").write_text(
-            _diff_page(records, results.read(results.published())), encoding="utf-8"
-        )
+        theirs = results.read(results.published(like=records.profile.name))
+        (source / "book" / "diff.md").write_text(_diff_page(records, theirs), encoding="utf-8")
     return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
 
 
@@ -168,10 +167,11 @@ def _fold_parameters(page: Path) -> None:
 
 
 def _diff_page(ours: results.Results, theirs: results.Results) -> str:
+    differ = diff.caution(ours, theirs)
     return (
         "# Against the published records\n\nThe claims in the records of this book, beside those that were published. Two "
         "effects agree when their intervals over seeds overlap; with one seed on either side there is only a point to "
-        f"compare.\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
+        f"compare.\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 
 

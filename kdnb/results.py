@@ -14,7 +14,7 @@ small change that a person can review; no data set and no training is needed to 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,11 @@ class Results:
     def is_stand_in(self) -> bool:
         """Whether these are not evidence but show the path."""
         return self.profile.name == STAND_IN
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes the study this one (`settings`)."""
+        return settings(self.profile, self.about["dataset"]["hash"])
 
     def _read(self, name: str) -> pd.DataFrame:
         paths = [self.folder / f"seed-{seed}" / name for seed in self.seeds]
@@ -159,6 +164,25 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     return Results(folder, profile, about, chosen)
 
 
+def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
+    """What makes a study this one and no other, by dotted name: its profile but for seeds and description, and the images."""
+    return dict(_flat(profile.model_dump(mode="json", exclude={"seeds", "about"}))) | {"dataset.hash": dataset_hash}
+
+
+def _flat(tree: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{under}{name}.")
+        else:
+            yield f"{under}{name}", value
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted name → (ours, theirs), of every setting in which two studies differ; None where one lacks it."""
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in [*ours, *theirs]}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def published_seeds(folder: Path) -> tuple[int, ...]:
     """Seeds whose records are in the folder."""
     found = [path.parent.name.removeprefix("seed-") for path in folder.glob("seed-*/about.json")]
@@ -170,11 +194,12 @@ def home() -> Path:
     return Path(__file__).resolve().parents[1] / "book" / "results"
 
 
-def published(root: str | Path | None = None) -> Path:
+def published(root: str | Path | None = None, like: str = "") -> Path:
     """The folder of the records that the book is told from: a published study's, else those of the stand-in.
 
     Args:
         root: a folder of such folders, or one of them; None is `home`.
+        like: a profile whose own records go before those, if there are any.
 
     Raises:
         IncompleteError: there are none.
@@ -183,7 +208,7 @@ def published(root: str | Path | None = None) -> Path:
     if (root / "study.json").is_file():
         return root
     found = sorted(path.parent for path in root.glob("*/study.json"))
-    found.sort(key=lambda folder: folder.name == STAND_IN)
+    found.sort(key=lambda folder: (folder.name != like, folder.name == STAND_IN))
     if not found:
         raise IncompleteError(f"no published records in {root}; run in a checkout of the book, or name their folder")
     return found[0]

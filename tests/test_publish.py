@@ -143,7 +143,7 @@ def test_records_of_other_settings_are_not_mixed(grid, store, digits, folder):
     there = json.loads(path.read_text())
     there["profile"]["distill"]["alpha"] = 0.5
     path.write_text(json.dumps(there))
-    with pytest.raises(IncompleteError, match=r"another profile: distill is .*0\.5"):
+    with pytest.raises(IncompleteError, match=r"another study: distill\.alpha is 0\.5 there"):
         publish.publish(grid, store, digits, folder, device="cpu")
 
 
@@ -169,6 +169,8 @@ def test_reading_what_is_not_there_names_it(folder, tmp_path):
 def test_a_study_goes_before_the_stand_in(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "smoke")
     assert results.published(tmp_path) == folder
+    assert results.published(tmp_path, like="smoke") == tmp_path / "smoke"
+    assert results.published(tmp_path, like="mine") == folder
     shutil.rmtree(folder)
     assert results.published(tmp_path) == tmp_path / "smoke"
     with pytest.raises(IncompleteError, match="no published records"):
@@ -191,6 +193,17 @@ def test_a_study_agrees_with_itself_and_not_with_its_opposite(folder, tmp_path):
     assert changed["C5"] == "no"
     assert changed["C1"] == "yes"
     assert "agree: no" in diff.describe(ours, theirs)
+
+
+def test_records_of_another_study_are_compared_with_a_caution(folder, tmp_path):
+    ours = results.read(folder)
+    assert diff.caution(ours, results.read(folder, [1])) == ""
+    shutil.copytree(folder, tmp_path / "other")
+    there = json.loads((tmp_path / "other" / "study.json").read_text())
+    there["profile"]["distill"]["alpha"] = 0.5
+    (tmp_path / "other" / "study.json").write_text(json.dumps(there))
+    said = diff.describe(ours, results.read(tmp_path / "other"))
+    assert "two studies, not two runs of one: they differ in `distill.alpha` (0.6 here, 0.5 there)." in said
 
 
 def test_single_seeds_are_compared_by_sign(folder):
