@@ -156,7 +156,7 @@ def agreement(teacher: Tensor, student: Tensor) -> float:
 
 
 def agreement_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
-    """The same, averaged over batches with equal weight, so that images of a short last batch count for more."""
+    """The same as the mean over whole batches; images that do not fill a last one are left out, as by the released loader."""
     return _mean_over_batches(agreement, teacher, student, batch_size)
 
 
@@ -199,8 +199,8 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> fl
 
 
 def divergence_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
-    """Ten times the divergence at temperature 1 *of the teacher from the student*, KL(student ‖ teacher), averaged over
-    batches with equal weight. The released function takes the logarithm of its first argument, the teacher, and weighs
+    """Ten times the divergence at temperature 1 *of the teacher from the student*, KL(student ‖ teacher), the mean over whole
+    batches. The released function takes the logarithm of its first argument, the teacher, and weighs
     with its second: the other way round than the textbook's fidelity."""
     return 10.0 * _mean_over_batches(divergence, student, teacher, batch_size)
 
@@ -251,7 +251,8 @@ def _mean_over_batches(
     measure: Callable[[Tensor, Tensor], float], teacher: Tensor, student: Tensor, batch_size: int
 ) -> float:
     teacher, student = _logits(teacher, student)
-    pairs = zip(teacher.split(batch_size), student.split(batch_size), strict=True)
+    whole = len(teacher) // batch_size * batch_size or len(teacher)  # fewer images than a batch are a batch
+    pairs = zip(teacher[:whole].split(batch_size), student[:whole].split(batch_size), strict=True)
     values = np.array([measure(*pair) for pair in pairs])
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")

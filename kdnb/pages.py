@@ -147,8 +147,8 @@ def _told(there: Results) -> str:
     told = f"Profile {there.profile.name}, {_seeds_in_words(there)}: {there.profile.about}."
     if there.is_stand_in:
         told += (
-            " These numbers stand in until a study is published: tiny networks on scanned digits, trained for a few epochs. "
-            "They show that the path works and say nothing about the paper."
+            " These numbers are no evidence: tiny networks on scanned digits, trained for a few epochs. They show that the "
+            "path works and say nothing about the paper."
         )
     elif len(there.seeds) < 5:
         told += (

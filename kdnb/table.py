@@ -11,7 +11,8 @@ column         meaning
 ``student``    letter of the student's augmentation, empty for teachers
 ``measure``    name of a function of `kdnb.measures` or `kdnb.attention`
 ``form``       textbook, or as-released (what the paper's code computes); see the function for what differs
-``view``       of the validation images: clean, weak, strong; ``own``: the kind of view the run was trained on
+``view``       of the validation images: clean, weak, strong; ``own``: the kind of view the run was trained on, of
+               training images for ``train_accuracy`` and the gap
 ``against``    whom a student is compared with: ``ensemble`` (mean of the teachers' logits) or one teacher's name
 ``method``     of an attention map; empty otherwise
 ``value``      in the unit of the function
@@ -75,6 +76,7 @@ def _seed(runs: dict[str, Run], entries: dict[str, Entry]) -> Iterator[Row]:
             if teacher not in masks:
                 masks[teacher] = entry_masks(entries[teacher])
         about = {"run": "_".join(teachers), "role": "ensemble", "ensemble": ensemble}
+        yield from (about | row for row in together([entries[teacher] for teacher in teachers]))
         yield from (about | row for row in overlap([masks[teacher] for teacher in teachers]))
     for teacher, by_name in masks.items():
         about = {"run": teacher, "role": "teacher"}
@@ -116,7 +118,11 @@ def alone(entry: Entry) -> Iterator[Row]:
 
 
 def fidelity(student: Entry, teachers: dict[str, Entry]) -> Iterator[Row]:
-    """How closely a student follows its teachers, together and each."""
+    """How closely a student follows its teachers, together and each; the views are those of `VIEWS` and ``own``.
+
+    The released code measures fidelity on the student's own kind of view, so its forms are there, and on clean images to
+    tell what is due to the form and what to the view.
+    """
     labels = student.predictions["validation/labels"]
     for view in VIEWS:
         ours = student.predictions[f"validation/{view}"]
@@ -124,28 +130,45 @@ def fidelity(student: Entry, teachers: dict[str, Entry]) -> Iterator[Row]:
             name: student.predictions.get(f"teachers/{place}/{view}", teacher.predictions[f"validation/{view}"])
             for place, (name, teacher) in enumerate(teachers.items())
         }
-        compared = {"ensemble": measures.ensemble_logits(list(theirs.values()))}
-        if len(theirs) > 1:
-            compared |= theirs
-        for against, taught in compared.items():
-            textbook = {
-                "agreement": measures.agreement(taught, ours),
-                "divergence": measures.divergence(taught, ours),
-                "mutual_information": measures.mutual_information(taught, ours),
-                "adjusted_mutual_information": measures.mutual_information(taught, ours, "adjusted"),
-                "error_consistency": measures.error_consistency(taught, ours, labels),
-                "agreement_on_errors": measures.agreement_on_errors(taught, ours, labels),
-            }
-            yield from (_row(name, value, view=view, against=against) for name, value in textbook.items())
-            if against == "ensemble" and view == "clean":  # what the released code looks at while it validates
-                released = {
-                    "agreement": measures.agreement_as_released(taught, ours),
-                    "divergence": measures.divergence_as_released(taught, ours),
-                    "mutual_information": measures.mutual_information(taught, ours, "as-released"),
-                    "mutual_information_score": measures.mutual_information(taught, ours, "as-released-score"),
-                }
-                for name, value in released.items():
-                    yield _row(name, value, "as-released", view, against=against)
+        own = view == student.spec.augmentation
+        together = measures.ensemble_logits(list(theirs.values()))
+        rows = [_row(name, value, view=view) for name, value in _following(together, ours, labels).items()]
+        if own or view == "clean":
+            rows += [_row(name, value, "as-released", view) for name, value in _as_released(together, ours).items()]
+        for row in rows:
+            yield row | {"against": "ensemble"}
+            if own:
+                yield row | {"against": "ensemble", "view": "own"}
+        for name, taught in theirs.items() if len(theirs) > 1 else ():
+            for measure, value in _following(taught, ours, labels).items():
+                yield _row(measure, value, view=view, against=name)
+
+
+def _following(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, float]:
+    return {
+        "agreement": measures.agreement(teacher, student),
+        "divergence": measures.divergence(teacher, student),
+        "mutual_information": measures.mutual_information(teacher, student),
+        "adjusted_mutual_information": measures.mutual_information(teacher, student, "adjusted"),
+        "error_consistency": measures.error_consistency(teacher, student, labels),
+        "agreement_on_errors": measures.agreement_on_errors(teacher, student, labels),
+    }
+
+
+def _as_released(teacher: Tensor, student: Tensor) -> dict[str, float]:
+    return {
+        "agreement": measures.agreement_as_released(teacher, student),
+        "divergence": measures.divergence_as_released(teacher, student),
+        "mutual_information": measures.mutual_information(teacher, student, "as-released"),
+        "mutual_information_score": measures.mutual_information(teacher, student, "as-released-score"),
+    }
+
+
+def together(teachers: list[Entry]) -> Iterator[Row]:
+    """How good the answers are that several teachers give together."""
+    for view in VIEWS:
+        answers = measures.ensemble_logits([teacher.predictions[f"validation/{view}"] for teacher in teachers])
+        yield _row("accuracy", measures.accuracy(answers, teachers[0].predictions["validation/labels"]), view=view)
 
 
 def entry_masks(entry: Entry, threshold: float = attention.THRESHOLD, side: int = 32) -> dict[str, Tensor]:

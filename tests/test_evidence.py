@@ -75,10 +75,27 @@ def test_effects_of_exactly_zero_support_nothing():
     assert evidence.verdict([0.0] * 10, 1) == "inconclusive"
 
 
-@pytest.mark.parametrize("effects", [[], [math.nan], [0.1] * 21])
+@pytest.mark.parametrize("effects", [[], [math.nan], [0.1, math.inf]])
 def test_what_cannot_be_tested_is_an_error(effects):
-    with pytest.raises(ValueError, match="1 to 20 finite effects"):
+    with pytest.raises(ValueError, match="finite effects, and at least one"):
         evidence.sign_flip_p(effects, 1)
+
+
+def test_with_more_seeds_than_can_be_gone_through_signs_are_drawn():
+    exact = evidence.sign_flip_p(np.linspace(-0.4, 0.6, 20).tolist(), 1)
+    drawn = evidence.sign_flip_p([*np.linspace(-0.4, 0.6, 20), 0.0], 1)  # a zero changes no sum
+    assert drawn == pytest.approx(exact, abs=0.002)
+    assert evidence.sign_flip_p([0.1] * 30, 1) == pytest.approx(2.0**-20)
+
+
+def test_an_effect_that_is_undefined_in_a_seed_gives_no_row():
+    rows = [
+        {"seed": seed, "run": run, "measure": "mutual_information", "form": "textbook", "view": "clean", "against": "ensemble",
+         "value": math.nan if seed else 1.0}
+        for seed in (0, 1) for run in ("T1s_T2s_Ss", "T1w_T2w_Sw")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).assign(profile="p", role="student", ensemble="", student="", method="")
+    assert evidence.effects(table)["seed"].tolist() == [0]
 
 
 def test_the_interval_is_students():

@@ -64,6 +64,18 @@ def test_rows_are_the_measures_of_the_arrays_in_the_store(table, grid, store):
     assert value(table, measure="agreement", against="T2s", **where) == pytest.approx(one)
     right = (student["validation/weak"].argmax(1) == student["validation/labels"]).double().mean().item()
     assert value(table, measure="accuracy", **where) == pytest.approx(right)
+    right = (taught.argmax(1) == student["validation/labels"]).double().mean().item()
+    assert value(table, measure="accuracy", **where | {"run": "T1s_T2s"}) == pytest.approx(right)
+
+
+def test_fidelity_on_own_views_is_that_on_the_students_kind_of_view(table):
+    where = {"seed": 0, "against": "ensemble", "form": "textbook"}
+    for run, view in (("T1s_T2s_Ss", "strong"), ("T1s_T2s_Sw", "weak")):
+        for measure in ("agreement", "divergence", "mutual_information"):
+            own, same = (value(table, run=run, measure=measure, view=each, **where) for each in ("own", view))
+            assert own == same
+    released = tables.select(table, seed=0, run="T1s_T2s_Ss", form="as-released", measure="agreement")
+    assert sorted(released["view"]) == ["clean", "own", "strong"]
 
 
 def test_the_overlap_of_teachers_is_that_of_their_maps(table, grid, store):
