@@ -1,9 +1,12 @@
 """Two studies side by side, claim by claim: someone's own run against the published one."""
 
 import html
+from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from kdnb.results import Results, differing
 
@@ -16,11 +19,10 @@ COLUMNS = (
 def compare(ours: Results, theirs: Results) -> pd.DataFrame:
     """A row for each estimand that either study has; columns `COLUMNS`.
 
-    ``agree`` says whether the two effects are compatible: ``yes`` where their 95 % intervals overlap, or where the effect of
-    a single seed lies in the other's interval; ``no`` where not; ``same sign`` or ``opposite sign`` where neither has an
-    interval; empty where one study lacks the estimand.
+    ``agree`` says whether the two effects are compatible (`agreement`); empty where one study lacks the estimand.
     """
     key = ["claim", "what"]
+    seeds = [each.effects.groupby(key, sort=False)["effect"].apply(list) for each in (ours, theirs)]
     left, right = (
         each.verdicts.set_index(key)[["effect", "low", "high", "seeds", "verdict"]] for each in (ours, theirs)
     )
@@ -34,22 +36,32 @@ def compare(ours: Results, theirs: Results) -> pd.DataFrame:
                 row |= {side: of["effect"]} | {
                     f"{side}_{part}": of[part] for part in ("low", "high", "seeds", "verdict")
                 }
-        row["agree"] = _agree(row)
+        row["agree"] = agreement(seeds[0][name], seeds[1][name]) if all(name in each.index for each in seeds) else ""
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _agree(row: dict[str, Any]) -> str:
-    if "ours" not in row or "theirs" not in row:
-        return ""
-    bounds = []
-    for side in ("ours", "theirs"):
-        alone = row[f"{side}_seeds"] == 1
-        bounds.append((row[side], row[side]) if alone else (row[f"{side}_low"], row[f"{side}_high"]))
-    if row["ours_seeds"] == 1 and row["theirs_seeds"] == 1:
-        return "same sign" if row["ours"] * row["theirs"] > 0 else "opposite sign"
-    (low, high), (their_low, their_high) = bounds
-    return "yes" if low <= their_high and their_low <= high else "no"
+def agreement(ours: Sequence[float], theirs: Sequence[float], level: float = 0.95) -> str:
+    """Whether the effects of two sets of seeds are compatible: ``yes`` where the interval of the difference of their means
+    holds 0, else ``no``; of one seed against one, ``same sign`` or ``opposite sign``.
+
+    The interval is Welch's. A single seed is taken to scatter as the other study's seeds do, which makes it the prediction
+    interval of one more seed.
+    """
+    difference = float(np.mean(ours) - np.mean(theirs))
+    several = [each for each in (ours, theirs) if len(each) > 1]
+    if not several:
+        return "same sign" if np.sign(ours[0]) == np.sign(theirs[0]) else "opposite sign"
+    if len(several) == 1:
+        (n,) = (len(each) for each in several)
+        variance, freedom = float(np.var(several[0], ddof=1)) * (1 + 1 / n), float(n - 1)
+    else:
+        parts = [float(np.var(each, ddof=1)) / len(each) for each in several]
+        variance = sum(parts)
+        spread = sum(part**2 / (len(each) - 1) for part, each in zip(parts, several, strict=True))
+        freedom = variance**2 / spread if spread else 1.0
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
+    return "yes" if abs(difference) <= half + 1e-12 else "no"
 
 
 def _effect(row: dict[str, Any], side: str) -> str:

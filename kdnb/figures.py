@@ -188,7 +188,8 @@ def _points(
     between: tuple[float, float] | None = None,
     sideways: bool = False,
 ) -> None:
-    """A point a seed at a place on the x axis (or, sideways, on the y axis); the mean and its interval, if there are more."""
+    """A point a seed at a place on the x axis (or, sideways, on the y axis); the mean, if there are more, and its interval, if
+    there are three: Student's of two seeds is so wide that it would hide all else."""
     count = len(values)
     beside = np.linspace(-spread, spread, count) if count > 1 else np.zeros(1)
 
@@ -199,7 +200,8 @@ def _points(
         low, high = between or evidence.interval(values)
         mean, wide = float(np.mean(values)), spread + bar
         plain = {"color": look["color"], "linewidth": 1.4}
-        draw([place, place], [low, high], **plain)
+        if count > 2:
+            draw([place, place], [low, high], **plain)
         draw([place - wide, place + wide], [mean, mean], **plain | {"linewidth": 2.6})
     draw(place + beside, np.asarray(values), linestyle="none", label=label or "_", gid=SEEDS, **look)
 

@@ -14,7 +14,7 @@ import html
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from kdnb import __version__, evidence, execute, figures, publish, results
 from kdnb import study as studies
-from kdnb.errors import ProfileError
+from kdnb.errors import IncompleteError, ProfileError
 from kdnb.results import Results
 from kdnb.spec import Strict
 from kdnb.store import Store
@@ -110,20 +110,37 @@ def open_records(asked: Parameters, store: Store | None = None) -> Results:
     """
     seeds = studies.parse_seeds(asked.seeds) if asked.seeds else None
     if asked.profile == PUBLISHED:
-        return results.read(results.published(asked.results), seeds)
+        there = results.read(results.published(asked.results), seeds)
+        for about in there.about["seeds"].values():
+            _require_cells(about["runs"])
+        return there
     profile = studies.load_profile(asked.profile)
     store = store or Store()
     dataset = profile.dataset.load(asked.data_root or None)
     study = studies.build(profile, dataset.hash, seeds)
+    _require_cells({run.name for run in study.runs})
     folder = Path(asked.results) if asked.results else store.root / "results" / f"{profile.name}-{_digest(study)}"
     wanted = tuple(dict.fromkeys(run.seed for run in study.runs))
-    if set(wanted) <= set(results.published_seeds(folder)):
+    if set(wanted) <= set(results.published_seeds(folder)) and results.describe(folder)[1]["format"] == results.FORMAT:
         there = results.read(folder, wanted)
         if _ids(there) == {(run.seed, run.name): run.spec.id for run in study.runs}:
             return there
     report = execute.execute(study, store, data_root=asked.data_root or None, device=asked.device)
     report.require_complete()
     return publish.publish(study, store, dataset, folder, strict=False, device=asked.device)
+
+
+NEEDED = ("reference", "T1w", "T2w", "T1s", "T2s", "Sw", "Ss", "T1w_T2w_Sw", "T1w_T2w_Ss", "T1s_T2s_Sw", "T1s_T2s_Ss")
+"""The runs of a seed that the pages compare."""
+
+
+def _require_cells(runs: Collection[str]) -> None:
+    missing = [run for run in NEEDED if run not in runs]
+    if missing:
+        raise IncompleteError(
+            f"the pages compare two weak with two strong teachers and students without any; the study has no "
+            f"{', '.join(missing)}. Keep '', 'ww' and 'ss' among its ensembles, both students and the reference"
+        )
 
 
 def _digest(study: studies.Study) -> str:
@@ -183,9 +200,10 @@ def card() -> str:
             if environment.get("commit")
         }
     )
+    file, changed = _origin(there)
     facts = {
-        "command": f"kdnb reproduce --profile {there.profile.name} -p seeds={seeds}",
-        "profile": there.profile.name,
+        "command": f"kdnb reproduce --profile {file} -p seeds={seeds}",
+        "profile": there.profile.name + changed,
         "seeds": seeds,
         "data": f"{there.about['dataset']['name']}, hash {there.about['dataset']['hash']}",
         "kdnb": __version__ + (f", runs made by commit {', '.join(commits)}" if commits else ""),
@@ -196,6 +214,16 @@ def card() -> str:
     )
     summary = f"Profile {there.profile.name}, {_seeds_in_words(there)}: reproduce this figure"
     return f'<details class="kdnb-card"><summary>{html.escape(summary)}</summary><dl>{rows}</dl></details>'
+
+
+def _origin(there: Results) -> tuple[str, str]:
+    """What ``--profile`` takes to get these records, and in what they differ from the profile of that name in the package."""
+    name = there.profile.name
+    if name not in studies.profile_names():
+        return "FILE.yaml", ", a profile of one's own; its settings are in study.json beside the records"
+    shipped = results.settings(studies.load_profile(name), there.about["dataset"]["hash"])
+    changed = [f"{setting}={ours!r}" for setting, (ours, _) in results.differing(there.settings, shipped).items()]
+    return ("FILE.yaml", f" with {', '.join(changed)}") if changed else (name, "")
 
 
 def show(name: str, shown: Any, alt: str = "") -> None:
@@ -279,7 +307,8 @@ def scorecard(there: Results) -> str:
     lines = []
     for claim in evidence.CLAIMS:
         link = f'<a href="{claim.page}.html#claim-{claim.key.lower()}">{claim.key}</a>'
-        says = f"{html.escape(claim.statement[0].upper() + claim.statement[1:])}"
+        says = html.escape(claim.statement[0].upper() + claim.statement[1:])
+        says += f" <small>(tested here: {html.escape(claim.part)})</small>" if claim.part else ""
         if claim.key not in deciding:
             lines.append(
                 f"<tr><th scope='row'>{link}</th><td>{says}</td><td colspan='4'>not in these records</td></tr>"

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def publish(
     folder = Path(folder)
     entries = _entries(study, store, strict)
     about = {
+        "format": results.FORMAT,
         "kdnb": __version__,
         "profile": study.profile.model_dump(mode="json"),
         "dataset": {
@@ -65,9 +66,9 @@ def publish(
             "classes": list(dataset.classes),
         },
     }
-    _require_same_study(results.settings(study.profile, dataset.hash), folder)
-    rows, curves = table.table(study, store), table.curves(study, store)
     seeds = list(dict.fromkeys(run.seed for run in study.runs))
+    _require_same_study(results.settings(study.profile, dataset.hash), seeds, folder)
+    rows, curves = table.table(study, store), table.curves(study, store)
     chosen = environment.choose_device(device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,15 +114,22 @@ def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
     return entries
 
 
-def _require_same_study(settings: dict[str, Any], folder: Path) -> None:
-    if not results.published_seeds(folder):
+def _require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: Path) -> None:
+    there = results.published_seeds(folder)
+    if not there:
         return
-    changed = results.differing(settings, results.read(folder).settings)
+    profile, about = results.describe(folder)
+    changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
     if changed:
         name, (ours, theirs) = next(iter(changed.items()))
         raise IncompleteError(
             f"the records in {folder} are of another study: {name} is {theirs!r} there and {ours!r} here; name another "
             "folder"
+        )
+    if about["format"] != results.FORMAT and not set(there) <= set(seeds):
+        raise IncompleteError(
+            f"the records in {folder} are of format {about['format']}, this version writes {results.FORMAT}; publish all "
+            f"of their seeds together: --seeds {','.join(map(str, sorted({*there, *seeds})))}"
         )
 
 

@@ -143,8 +143,7 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
             str(target),
             parameters,
             progress_bar=False,
-            execution_timeout=timeout,
-            cwd=str(source / "notebooks"),
+            execution_timeout=timeout,  # in the folder that the call was made in, so that paths mean what they say
             extra_arguments=["--log-level=CRITICAL"],  # of the kernel, whose warnings are about itself
         )
     except papermill.PapermillExecutionError as error:
@@ -170,8 +169,9 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
     differ = diff.caution(ours, theirs)
     return (
         "# Against the published records\n\nThe claims in the records of this book, beside those that were published. Two "
-        "effects agree when their intervals over seeds overlap; with one seed on either side there is only a point to "
-        f"compare.\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
+        "effects agree when they are no further apart than seeds are: the 95 % interval of their difference holds 0. One "
+        "seed against one seed has no interval, and only signs are compared.\n\n"
+        f"{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 
 

@@ -3,7 +3,7 @@
 A folder for each profile, written by `kdnb.publish` and read here. It is text where text will do, so that a new seed is a
 small change that a person can review; no data set and no training is needed to read it::
 
-    <results>/<profile>/study.json             the profile's settings, the data set and its hash
+    <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format
                         seed-<n>/measures.csv     the tidy table (`kdnb.table`)
                                  curves.csv       the training logs
                                  reliability.csv  confidence and accuracy in ten bins
@@ -30,8 +30,11 @@ from kdnb import evidence
 from kdnb.errors import IncompleteError
 from kdnb.study import Profile, explain
 
+FORMAT = 2
+"""Of the records: a page may rely on every row that this version writes. It grows when measures are added or changed."""
+
 STAND_IN = "smoke"
-"""The profile whose records stand in until a study is published; it shows the path and says nothing of the paper."""
+"""The profile whose records stand in where no study is published; it shows the path and says nothing of the paper."""
 
 TEXT_COLUMNS = ("profile", "run", "role", "ensemble", "student", "measure", "form", "view", "against", "method")
 
@@ -141,16 +144,12 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
         IncompleteError: no records there, not records of this version, or a seed that was not published.
     """
     folder = Path(folder)
-    path = folder / "study.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        profile = Profile.model_validate(about.pop("profile"))
-    except FileNotFoundError:
-        raise IncompleteError(f"no records in {folder}: it has no study.json; kdnb publish writes one") from None
-    except ValidationError as error:
-        raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise IncompleteError(f"{path} cannot be read: {error}") from None
+    profile, about = describe(folder)
+    if about["format"] != FORMAT:
+        raise IncompleteError(
+            f"the records in {folder} are of format {about['format']} and this version reads {FORMAT}, which has other "
+            "measures; publish their seeds again from the store (kdnb publish)"
+        )
     there = published_seeds(folder)
     if not there:
         raise IncompleteError(f"no seed is published in {folder}")
@@ -164,9 +163,30 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     return Results(folder, profile, about, chosen)
 
 
+def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
+    """The settings of the records in a folder, and what else study.json says; of any format.
+
+    Raises:
+        IncompleteError: no records there, or not those of a profile of this version.
+    """
+    path = folder / "study.json"
+    try:
+        about = {"format": 1} | json.loads(path.read_text(encoding="utf-8"))
+        return Profile.model_validate(about.pop("profile")), about
+    except FileNotFoundError:
+        raise IncompleteError(f"no records in {folder}: it has no study.json; kdnb publish writes one") from None
+    except ValidationError as error:
+        raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IncompleteError(f"{path} cannot be read: {error}") from None
+
+
 def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
-    """What makes a study this one and no other, by dotted name: its profile but for seeds and description, and the images."""
-    return dict(_flat(profile.model_dump(mode="json", exclude={"seeds", "about"}))) | {"dataset.hash": dataset_hash}
+    """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, and the
+    images."""
+    return dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"}))) | {
+        "dataset.hash": dataset_hash
+    }
 
 
 def _flat(tree: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:

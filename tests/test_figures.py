@@ -218,7 +218,7 @@ def test_reliability_diagrams_leave_out_empty_bins(seeds):
     assert count(figures.reliability_diagram(pd.DataFrame(rows))) == 2 * 9 * seeds
 
 
-def test_means_and_intervals_need_two_seeds():
+def test_a_mean_needs_two_seeds_and_its_interval_three():
     def drawn(seeds: int) -> set[tuple[float, ...]]:
         lines = figures.affinity(made_table(seeds)).get_lines()
         return {
@@ -226,6 +226,7 @@ def test_means_and_intervals_need_two_seeds():
         }
 
     assert drawn(1) == set()
+    assert [low == high for low, high in drawn(2)] == [True]
     table = made_table(3)
     values = table[(table["measure"] == "affinity") & (table["view"] == "weak")]["value"].tolist()
     assert drawn(3) == {evidence.interval(values), (np.mean(values),) * 2}

@@ -101,6 +101,37 @@ def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
         pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
 
 
+def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_path, monkeypatch):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(TINY.replace('["", ww, ss]', '["", ww, www]'))
+    monkeypatch.setattr(pages.execute, "execute", lambda *a, **k: pytest.fail("trains"))
+    with pytest.raises(IncompleteError, match=r"has no T1s, T2s, T1s_T2s_Sw, T1s_T2s_Ss\. Keep '', 'ww' and 'ss'"):
+        pages.open_records(Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store"))
+
+
+def test_records_made_by_an_older_version_are_made_again(tmp_path):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(TINY)
+    asked, store = Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store")
+    path = pages.open_records(asked, store).folder / "study.json"
+    new = path.read_text()
+    path.write_text(new.replace(f'"format": {results.FORMAT}', '"format": 1'))
+    pages.open_records(asked, store)
+    assert path.read_text() == new
+
+
+def test_a_card_says_what_differs_from_the_profile_of_that_name(shown, tmp_path):
+    folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    text = (folder / "study.json").read_text()
+    (folder / "study.json").write_text(text.replace('"alpha": 0.6', '"alpha": 0.5'))
+    pages.start(profile="published", results=str(folder))
+    assert "smoke with distill.alpha=0.5" in pages.card()
+    assert "--profile FILE.yaml" in pages.card()
+    (folder / "study.json").write_text(text.replace('"name": "smoke"', '"name": "mine"'))
+    pages.start(profile="published", results=str(folder))
+    assert "mine, a profile of one&#x27;s own" in pages.card()
+
+
 def test_a_figure_has_alt_text_and_says_how_to_make_it_again(study, shown):
     axes = matplotlib.figure.Figure().subplots()
     with pytest.raises(ValueError, match="the figure fig-a needs an alt text"):

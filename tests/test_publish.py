@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -147,6 +148,22 @@ def test_records_of_other_settings_are_not_mixed(grid, store, digits, folder):
         publish.publish(grid, store, digits, folder, device="cpu")
 
 
+def older(folder):
+    """As records were before they said their format."""
+    there = json.loads((folder / "study.json").read_text())
+    del there["format"]
+    (folder / "study.json").write_text(json.dumps(there))
+
+
+def test_records_with_other_measures_are_not_read_and_not_mixed(grid, store, digits, folder):
+    older(folder)
+    with pytest.raises(IncompleteError, match=r"are of format 1 and this version reads 2.*publish their seeds again"):
+        results.read(folder)
+    with pytest.raises(IncompleteError, match="publish all of their seeds together: --seeds 0,1"):
+        publish.publish(one_seed(grid, 0), store, digits, folder, device="cpu")
+    assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+
+
 def test_each_seed_says_what_made_it(grid, folder):
     about = results.read(folder).about["seeds"][1]
     assert about["environments"] == [CLEAN]
@@ -204,6 +221,21 @@ def test_records_of_another_study_are_compared_with_a_caution(folder, tmp_path):
     (tmp_path / "other" / "study.json").write_text(json.dumps(there))
     said = diff.describe(ours, results.read(tmp_path / "other"))
     assert "two studies, not two runs of one: they differ in `distill.alpha` (0.6 here, 0.5 there)." in said
+
+
+def test_reruns_of_one_study_agree_about_as_often_as_their_interval_says():
+    rng = np.random.default_rng(0)
+    for ours, theirs in ((1, 5), (5, 5), (3, 5), (1, 2)):
+        draws = [diff.agreement(rng.normal(0.02, 0.01, ours), rng.normal(0.02, 0.01, theirs)) for _ in range(600)]
+        assert draws.count("yes") / 600 == pytest.approx(0.95, abs=0.035)
+    apart = [diff.agreement(rng.normal(0.1, 0.01, 5), rng.normal(0.02, 0.01, 5)) for _ in range(100)]
+    assert apart.count("no") == 100
+
+
+def test_equal_effects_agree_also_where_nothing_scatters():
+    assert diff.agreement([0.0], [0.0]) == "same sign"
+    assert diff.agreement([0.1, 0.1], [0.1, 0.1]) == "yes"
+    assert diff.agreement([0.1, 0.1], [0.2, 0.2]) == "no"
 
 
 def test_single_seeds_are_compared_by_sign(folder):

@@ -7,6 +7,7 @@ import pytest
 
 from kdnb import pages, reproduce
 from kdnb.errors import IncompleteError, ProfileError
+from tests.test_pages import TINY
 
 PAGE = "augmentation"
 
@@ -42,6 +43,15 @@ def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):
     assert str(records) in injected.source
     comparison = (made.folder / "source" / "book" / "diff.md").read_text()
     assert "same sign" in comparison
+
+
+def test_paths_are_those_of_the_folder_that_the_call_was_made_in(tmp_path):
+    """As `kdnb reproduce --profile mine.yaml` means it."""
+    (tmp_path / "mine.yaml").write_text(TINY)
+    made = reproduce.reproduce(reproduce.parse("mine.yaml", ["results=here", "device=cpu"]), [PAGE], build=False)
+    assert made.folder == tmp_path / "_build" / "reproduce" / "mine"
+    assert "differ in" in (made.folder / "source" / "book" / "diff.md").read_text()
+    assert (tmp_path / "here" / "study.json").is_file()
 
 
 def test_the_book_is_built_from_what_came_out(tmp_path):
