@@ -45,8 +45,8 @@ def agreement(ours: Sequence[float], theirs: Sequence[float], level: float = 0.9
     """Whether the effects of two sets of seeds are compatible: ``yes`` where the interval of the difference of their means
     holds 0, else ``no``; of one seed against one, ``same sign`` or ``opposite sign``.
 
-    The interval is Welch's. A single seed is taken to scatter as the other study's seeds do, which makes it the prediction
-    interval of one more seed.
+    The interval is Welch's (correlations are compared by it, too). A single seed is taken to scatter as the other study's
+    seeds do, which makes it the prediction interval of one more seed.
     """
     difference = float(np.mean(ours) - np.mean(theirs))
     several = [each for each in (ours, theirs) if len(each) > 1]
@@ -73,6 +73,13 @@ def _effect(row: dict[str, Any], side: str) -> str:
         told += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
     return f"{told}, {row[f'{side}_verdict']}".replace("-", "−")
 
+
+RULE = (
+    "Two effects agree when the 95 % interval of their difference (Welch's) contains 0, so wide intervals agree easily. A "
+    "single seed is taken to scatter as those of the other study do; of one seed against one, only the signs are compared. "
+    "Brackets hold the interval of each effect by itself."
+)
+"""When two studies agree, for those who read a comparison."""
 
 SETTINGS_TOLD = 6
 

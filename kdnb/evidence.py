@@ -7,10 +7,10 @@ declared before a study's first seed is run: whoever changes one afterwards says
 on the student's own views, where the released code measures it: those estimands were added to C4 and C6 while the first seed
 of `cpu` trained, before any answer of a student was there. They decide nothing.)
 
-**The rule** (`verdict`). Over seeds, an exact sign-flip test of the mean contrast: under the null hypothesis each seed's
-contrast is as likely to be its negative, so p is the share of all 2^n assignments of signs whose mean reaches the observed
-one. A claim is *supported* if the one-sided p in the predicted direction is at most 0.05, *contradicted* if that in the
-opposite direction is, else *inconclusive*. With n seeds the smallest p is 2^-n: fewer than five seeds can only be
+**The rule** (`verdict`). Over seeds, a sign-flip test of the mean contrast, exact up to 20 of them: under the null hypothesis
+each seed's contrast is as likely to be its negative, so p is the share of all 2^n assignments of signs whose mean reaches the
+observed one. A claim is *supported* if the one-sided p in the predicted direction is at most 0.05, *contradicted* if that in
+the opposite direction is, else *inconclusive*. With n seeds the smallest p is 2^-n: fewer than five seeds can only be
 inconclusive, whatever they show.
 """
 
@@ -28,7 +28,7 @@ LEVEL = 0.05
 """One-sided, for each direction."""
 
 EXACT_UP_TO = 20
-"""seeds: the sign-flip test goes through all assignments of signs, and draws as many of more seeds"""
+"""Of so many seeds, the sign-flip test goes through all assignments of signs; of more, it draws 2^20 of them."""
 
 STRONG, WEAK = "T1s_T2s", "T1w_T2w"
 """Two teachers, all strong or all weak: in every profile's grid."""
@@ -227,7 +227,6 @@ CLAIMS = (
         ),
         "the distilled student is less accurate than the undistilled one",
         "pathology",
-        "that it helps; not that fidelity is the price",
     ),
     Claim(
         "C8",

@@ -13,6 +13,7 @@ import hashlib
 import html
 import os
 import re
+import shutil
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -121,7 +122,10 @@ def open_records(asked: Parameters, store: Store | None = None) -> Results:
     _require_cells({run.name for run in study.runs})
     folder = Path(asked.results) if asked.results else store.root / "results" / f"{profile.name}-{_digest(study)}"
     wanted = tuple(dict.fromkeys(run.seed for run in study.runs))
-    if set(wanted) <= set(results.published_seeds(folder)) and results.describe(folder)[1]["format"] == results.FORMAT:
+    there_is = (folder / "study.json").is_file()
+    if there_is and not asked.results and results.describe(folder)[1]["format"] != results.FORMAT:
+        shutil.rmtree(folder)  # a page's own copy, made by another version
+    elif there_is and set(wanted) <= set(results.published_seeds(folder)):
         there = results.read(folder, wanted)
         if _ids(there) == {(run.seed, run.name): run.spec.id for run in study.runs}:
             return there

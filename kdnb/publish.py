@@ -64,6 +64,9 @@ def publish(
             "train": len(dataset.train),
             "validation": len(dataset.validation),
             "classes": list(dataset.classes),
+            "side": dataset.side,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
         },
     }
     seeds = list(dict.fromkeys(run.seed for run in study.runs))
@@ -90,6 +93,8 @@ def publish(
             networks = _weights(runs, entries) if weights else None
             if networks is not None:
                 _write(folder / "weights.safetensors", networks)
+            else:
+                (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other records
         _write(folder / "study.json", _json(about).encode())
     except OSError as error:
         raise StoreError(f"cannot write the records into {folder}: {error}") from None
@@ -118,6 +123,8 @@ def _require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: 
     there = results.published_seeds(folder)
     if not there:
         return
+    if not (folder / "study.json").is_file():
+        return  # a first call was stopped between its seeds
     profile, about = results.describe(folder)
     changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
     if changed:

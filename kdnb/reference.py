@@ -131,6 +131,8 @@ COST = {
 def cost(folder: Path) -> str:
     """What a seed of a profile costs, by role, on the machine that was measured."""
     parts = []
+    if not any(folder.glob("cost-*.csv")):
+        return "Not measured yet; `python benchmarks/cost.py` measures it."
     for path in sorted(folder.glob("cost-*.csv")):
         costs = pd.read_csv(path).set_index("role")
         (machine,) = costs["machine"].unique()

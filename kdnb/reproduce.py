@@ -168,10 +168,8 @@ def _fold_parameters(page: Path) -> None:
 def _diff_page(ours: results.Results, theirs: results.Results) -> str:
     differ = diff.caution(ours, theirs)
     return (
-        "# Against the published records\n\nThe claims in the records of this book, beside those that were published. Two "
-        "effects agree when they are no further apart than seeds are: the 95 % interval of their difference holds 0. One "
-        "seed against one seed has no interval, and only signs are compared.\n\n"
-        f"{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
+        "# Against the published records\n\nThe claims in the records of this book, beside those that were published. "
+        f"{diff.RULE}\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 
 

@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import safetensors
 import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb import evidence
+from kdnb import evidence, models
 from kdnb.errors import IncompleteError
 from kdnb.study import Profile, explain
 
 FORMAT = 2
-"""Of the records: a page may rely on every row that this version writes. It grows when measures are added or changed."""
+"""Of the records: a page may rely on all that this version writes. It grows when measures are added or changed."""
 
 STAND_IN = "smoke"
 """The profile whose records stand in where no study is published; it shows the path and says nothing of the paper."""
@@ -64,7 +63,8 @@ class Results:
     folder: Path
     profile: Profile
     about: dict[str, Any]
-    """``kdnb`` (version), ``dataset`` (name, hash, train, validation, classes), and ``seeds``: what about.json says of each"""
+    """``kdnb`` (version), ``dataset`` (name, hash, train, validation, classes, side, mean, std), and ``seeds``: what about.json
+    says of each"""
     seeds: tuple[int, ...]
 
     @property
@@ -135,6 +135,30 @@ class Results:
         seed = int(tensors["seed"])
         classes = tuple(self.about["dataset"]["classes"])
         return Explorer(seed, classes, tensors["index"], tensors["images"], tensors["labels"], maps, logits)
+
+    def network(self, run: str) -> models.Network:
+        """A published network, of the explorer's seed, on the CPU in eval mode. It takes images (N, 3, side, side) as
+        (image / 255 − mean) / std, with mean and std of the data set in `about`, and the profile's side or else the data set's.
+
+        Raises:
+            IncompleteError: no networks were published, or not this one.
+        """
+        path = self.folder / "weights.safetensors"
+        if not path.is_file():
+            raise IncompleteError(
+                f"no networks in {self.folder}: they were larger than 10 MB or left out (--no-weights); train them: kdnb run"
+            )
+        weights = safetensors.torch.load_file(path)
+        own = {name.split("/", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"{run}/")}
+        if not own:
+            there = ", ".join(sorted({name.split("/")[0] for name in weights}))
+            raise IncompleteError(f"no network {run!r} in {path}; there are {there}")
+        role = self.profile.student if run.split("_")[-1].startswith("S") else self.profile.teacher
+        side = self.profile.side or self.about["dataset"]["side"]
+        spec = role.model.model_copy(update={"pretrained": False})
+        network = models.build(spec, len(self.about["dataset"]["classes"]), side, seed=0)
+        network.load_state_dict(own)  # in float32, also what was kept in half precision
+        return network.eval()
 
 
 def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:

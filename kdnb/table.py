@@ -9,7 +9,8 @@ column         meaning
 ``role``       teacher, student, reference, ensemble
 ``ensemble``   letters of the teachers (``ws``), empty without
 ``student``    letter of the student's augmentation, empty for teachers
-``measure``    name of a function of `kdnb.measures` or `kdnb.attention`
+``measure``    name of a function of `kdnb.measures` or `kdnb.attention`; ``teachers_accuracy``: of the mean of the logits that
+               a student is compared with
 ``form``       textbook, or as-released (what the paper's code computes); see the function for what differs
 ``view``       of the validation images: clean, weak, strong; ``own``: the kind of view the run was trained on, of
                training images for ``train_accuracy`` and the gap
@@ -131,10 +132,11 @@ def fidelity(student: Entry, teachers: dict[str, Entry]) -> Iterator[Row]:
             for place, (name, teacher) in enumerate(teachers.items())
         }
         own = view == student.spec.augmentation
-        together = measures.ensemble_logits(list(theirs.values()))
-        rows = [_row(name, value, view=view) for name, value in _following(together, ours, labels).items()]
+        mean = measures.ensemble_logits(list(theirs.values()))
+        rows = [_row(name, value, view=view) for name, value in _following(mean, ours, labels).items()]
+        rows.append(_row("teachers_accuracy", measures.accuracy(mean, labels), view=view))
         if own or view == "clean":
-            rows += [_row(name, value, "as-released", view) for name, value in _as_released(together, ours).items()]
+            rows += [_row(name, value, "as-released", view) for name, value in _as_released(mean, ours, labels).items()]
         for row in rows:
             yield row | {"against": "ensemble"}
             if own:
@@ -155,7 +157,10 @@ def _following(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, fl
     }
 
 
-def _as_released(teacher: Tensor, student: Tensor) -> dict[str, float]:
+def _as_released(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, float]:
+    """In the order of the released lists of validation images, which is by class: a batch is of one class or two."""
+    order = labels.argsort(stable=True)
+    teacher, student = teacher[order], student[order]
     return {
         "agreement": measures.agreement_as_released(teacher, student),
         "divergence": measures.divergence_as_released(teacher, student),

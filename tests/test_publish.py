@@ -91,6 +91,21 @@ def test_explorers_show_the_images_that_the_maps_are_of(grid, store, digits, fol
     assert (ours == full).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("run", ["T1s", "reference", "T1s_T2s_Ss"])
+def test_a_published_network_gives_the_published_answers(folder, run):
+    there = results.read(folder)
+    about = there.about["dataset"]
+    mean, std = (torch.tensor(about[name]).view(3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        answers = there.network(run)((there.explorer.images / 255 - mean) / std)
+    assert torch.allclose(answers, there.explorer.logits[run], atol=0.02)
+    with pytest.raises(IncompleteError, match=r"no network 'T9w' in .*; there are Ss, Sw, T1s"):
+        there.network("T9w")
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(IncompleteError, match="no networks in"):
+        there.network(run)
+
+
 def test_bins_hold_every_image_and_give_the_accuracy_back(digits, folder):
     there = results.read(folder)
     for (seed, run, view), bins in there.reliability.groupby(["seed", "run", "view"]):
@@ -162,6 +177,18 @@ def test_records_with_other_measures_are_not_read_and_not_mixed(grid, store, dig
     with pytest.raises(IncompleteError, match="publish all of their seeds together: --seeds 0,1"):
         publish.publish(one_seed(grid, 0), store, digits, folder, device="cpu")
     assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+
+
+def test_a_first_call_that_was_stopped_between_its_seeds_is_finished(grid, store, digits, folder):
+    shutil.rmtree(folder / "seed-1")
+    (folder / "study.json").unlink()
+    assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+
+
+def test_networks_of_other_records_do_not_stay(grid, store, digits, folder):
+    assert (folder / "weights.safetensors").is_file()
+    publish.publish(grid, store, digits, folder, weights=False, device="cpu")
+    assert not (folder / "weights.safetensors").exists()
 
 
 def test_each_seed_says_what_made_it(grid, folder):

@@ -74,6 +74,8 @@ def test_fidelity_on_own_views_is_that_on_the_students_kind_of_view(table):
         for measure in ("agreement", "divergence", "mutual_information"):
             own, same = (value(table, run=run, measure=measure, view=each, **where) for each in ("own", view))
             assert own == same
+    theirs = value(table, seed=0, run="T1s_T2s", form="textbook", measure="accuracy", view="strong")
+    assert value(table, run="T1s_T2s_Ss", measure="teachers_accuracy", view="own", **where) == theirs
     released = tables.select(table, seed=0, run="T1s_T2s_Ss", form="as-released", measure="agreement")
     assert sorted(released["view"]) == ["clean", "own", "strong"]
 
