@@ -206,6 +206,8 @@ def _explorer(runs: list[Run], entries: dict[str, Entry], dataset: Dataset) -> d
     any_entry = entries[runs[0].spec.id]
     mapped = any_entry.attention["index"]
     index = mapped[sample(len(mapped), EXPLORED)]
+    # Data sets may be sorted by class; who takes the first few of these should not get one class.
+    index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))]
     rows = torch.searchsorted(mapped, index)
     shown = dataset.validation.select(index.numpy())
     tensors = {

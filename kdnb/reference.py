@@ -154,7 +154,7 @@ def cost(folder: Path) -> str:
 def calibration(folder: Path) -> str:
     """The pilot networks: where each ended, and its curves."""
     parts = []
-    for path in sorted(folder.glob("*-resnet*.csv")):
+    for path in sorted(folder.glob("*-resnet*.csv"), key=lambda path: path.stem.split("-resnet")):
         curves = pd.read_csv(path)
         ends = curves[curves["epoch"] == curves["epoch"].max()].sort_values(["seed", "run"])
         epochs = int(curves["epoch"].max())

@@ -84,6 +84,8 @@ def test_explorers_show_the_images_that_the_maps_are_of(grid, store, digits, fol
     entry = store.entry(teacher.spec.id)
     assert (explorer.images == digits.validation.images[explorer.index]).all()
     assert (explorer.labels == digits.validation.labels[explorer.index]).all()
+    assert explorer.index.unique().numel() == len(explorer.index)
+    assert explorer.index[:20].tolist() != sorted(explorer.index[:20].tolist())
     rows = [entry.attention["index"].tolist().index(number) for number in explorer.index.tolist()]
     theirs = entry.attention["cam-predicted/clean"][rows]
     assert torch.allclose(explorer.maps["T1s"]["cam-predicted/clean"], theirs, rtol=2e-3)
