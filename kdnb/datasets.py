@@ -17,7 +17,9 @@ none, torchvision downloads it. The root is what the caller gives (``--data-root
 ``KDNB_DATA``, else the user's cache folder. Decoded images are kept in the cache folder (``KDNB_CACHE``, else the
 user's) as one tensor file, so that the second load takes no time.
 
-Which images a subset holds depends on their names and a seed, never on the order in which they are found.
+Which images a subset holds depends on their names and a seed, never on the order in which they are found. Their order in
+memory, which batches and draws follow, does not depend on it either: CIFAR-100's are sorted by name, those of a folder by
+class and pixels. So copies of one content hash train the same networks, whatever they were read from.
 """
 
 import contextlib
@@ -46,8 +48,9 @@ from kdnb.errors import DataError
 from kdnb.readers import Content, FolderSource, ZipSource
 from kdnb.readers import Split as Split
 
-DECODER = 1
-"""Raised when the code would decode a file to other pixels, so that no old cached tensor is taken for a new one."""
+DECODER = 2
+"""Raised when the code would decode files to other pixels or another order, so that no old cached tensor is taken for a new
+one."""
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -134,14 +137,21 @@ def content_hash(dataset: Dataset) -> str:
     """16 hexadecimal digits over class names and, for each split, the set of (label, pixels): no order, no file name."""
     total = hashlib.sha256(json.dumps([dataset.side, list(dataset.classes)]).encode())
     for split in (dataset.train, dataset.validation):
-        labels = split.labels.tolist()
-        pixels = split.images.numpy()
-        each = sorted(
-            hashlib.sha256(label.to_bytes(4, "little") + image.tobytes()).digest()
-            for label, image in zip(labels, pixels, strict=True)
-        )
+        each = sorted(_digests(split))
         total.update(len(each).to_bytes(8, "little") + b"".join(each))
     return total.hexdigest()[:16]
+
+
+def _digests(split: Split) -> list[bytes]:
+    """Of label and pixels of each image."""
+    return [
+        hashlib.sha256(label.to_bytes(4, "little") + image.tobytes()).digest()
+        for label, image in zip(split.labels.tolist(), split.images.numpy(), strict=True)
+    ]
+
+
+def _sorted(split: Split, key: Sequence[Any]) -> Split:
+    return split.select(sorted(range(len(split)), key=key.__getitem__))
 
 
 # -- the cache of decoded tensors ------------------------------------------------------------------------------------
@@ -253,7 +263,8 @@ def _images(source: readers.Source) -> Content:
 
 
 def _cifar100_of(content: Content) -> Dataset:
-    return Dataset("cifar100", *content, CIFAR_MEAN, CIFAR_STD)
+    train, validation = (_sorted(split, split.names) for split in (content.train, content.validation))
+    return Dataset("cifar100", content.classes, train, validation, CIFAR_MEAN, CIFAR_STD)
 
 
 def _cifar100_subset(
@@ -383,6 +394,9 @@ def _download(fetch: Callable[[], object], name: str, root: Path) -> None:
 
 # -- image folders ---------------------------------------------------------------------------------------------------
 
+HELD_OUT = ("test", "val", "validation")
+"""what the validation images' folder may be called"""
+
 
 def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
     if not folder.is_dir():
@@ -392,17 +406,21 @@ def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
     return replace(
         _cached(
             f"{name}@{size}",
-            lambda: Dataset(
-                name,
-                *readers.tree(FolderSource(folder), ("test", "val", "validation"), size, fit=True),
-                IMAGENET_MEAN,
-                IMAGENET_STD,
-            ),
+            lambda: _imagefolder_of(name, readers.tree(FolderSource(folder), HELD_OUT, size, fit=True)),
             _tree_fingerprint(folder),
         ),
         # the path is this machine's: what the data set is called elsewhere must not depend on it
         name=f"imagefolder:{folder.resolve().name}",
     )
+
+
+def _imagefolder_of(name: str, content: Content) -> Dataset:
+    """In an order that a renamed file does not change, as it does not change the content hash."""
+    train, validation = (
+        _sorted(split, list(zip(split.labels.tolist(), _digests(split), strict=True)))
+        for split in (content.train, content.validation)
+    )
+    return Dataset(name, content.classes, train, validation, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _fingerprint(paths: Any) -> str:
@@ -423,7 +441,9 @@ def _tree_fingerprint(folder: Path) -> str:
     for split in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
         for label in sorted(entry.path for entry in os.scandir(split) if entry.is_dir()):
             entries = sorted(
-                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(label)
+                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+                for entry in os.scandir(label)
+                if entry.is_file()  # not a link to nowhere
             )
             digest.update(json.dumps([label, entries]).encode())
     return digest.hexdigest()

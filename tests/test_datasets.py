@@ -283,11 +283,13 @@ def test_the_papers_list_gives_exactly_its_10847_images(cifar100_root):
 
 def test_pickles_tree_and_zip_hold_the_same_data_set(tmp_path):
     images = pictures()
-    write_pickles(tmp_path / "pickles", images)
+    write_pickles(tmp_path / "pickles", dict(reversed(images.items())))
     write_tree(tmp_path / "tree" / "cifar100", images)
     write_zip(tmp_path / "zip", images)
     loaded = [load("cifar100", root=tmp_path / kind) for kind in ("pickles", "tree", "zip")]
     assert len({dataset.hash for dataset in loaded}) == 1
+    # The same order too: batches, views and samples go by place, and runs of one hash share their ids.
+    assert len({(dataset.train.names, dataset.validation.names) for dataset in loaded}) == 1
     for dataset in loaded:
         assert dataset.classes == CLASSES
         for folder, split in (("train", dataset.train), ("test", dataset.validation)):
@@ -425,8 +427,8 @@ def test_a_subset_depends_on_the_seed_and_not_on_the_order_of_files(tmp_path):
     write_pickles(tmp_path / "one", images)
     write_pickles(tmp_path / "other", {name: images[name] for name in names})
     one, other = (load("cifar100-5", root=tmp_path / root) for root in ("one", "other"))
-    assert one.train.names != other.train.names
-    assert set(one.train.names) == set(other.train.names)
+    assert one.train.names == other.train.names
+    assert torch.equal(one.train.images, other.train.images)
     assert one.hash == other.hash
     assert load("cifar100-5", root=tmp_path / "one", split_seed=1).hash != one.hash
 
@@ -603,6 +605,13 @@ def test_an_image_folder_is_the_same_wherever_it_lies(tmp_path):
     assert str(tmp_path) not in repr(here)
 
 
+def test_a_link_to_nowhere_is_no_image(tmp_path):
+    folder = pets(tmp_path / "pets")
+    before = load(f"imagefolder:{folder}", size=32)
+    (folder / "train" / "cat" / "gone.png").symlink_to(tmp_path / "gone.png")
+    assert load(f"imagefolder:{folder}", size=32).hash == before.hash
+
+
 def test_an_image_folder_named_by_a_dot_has_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(pets(tmp_path / "pets"))
     assert load("imagefolder:.", size=32).name == "imagefolder:pets"
@@ -613,8 +622,21 @@ def test_an_image_folder_is_read_again_when_an_image_changes(tmp_path):
     before = load(f"imagefolder:{folder}", size=32)
     write_tree(folder, {"train/cat/cat_s_000000.png": np.zeros((32, 32, 3), np.uint8)})
     after = load(f"imagefolder:{folder}", size=32)
-    assert (after.train.images[0] == 0).all()
+    assert (after.train.images[after.train.names.index("cat/cat_s_000000.png")] == 0).all()
     assert after.hash != before.hash
+
+
+def test_an_image_folder_whose_files_are_renamed_is_the_same_in_the_same_order(tmp_path):
+    folder = pets(tmp_path / "pets")
+    images = pictures(train=6)
+    shades = [image for name, image in images.items() if name.startswith("train/")][:4]
+    write_tree(folder, {f"train/cat/{number}.png": image for number, image in enumerate(shades)})
+    before = load(f"imagefolder:{folder}", size=32)
+    (folder / "train/cat/0.png").rename(folder / "train/cat/z.png")
+    after = load(f"imagefolder:{folder}", size=32)
+    assert set(after.train.names) != set(before.train.names)
+    assert after.hash == before.hash
+    assert torch.equal(after.train.images, before.train.images)
 
 
 @pytest.mark.parametrize("size", [None, 0, 7])
