@@ -29,17 +29,21 @@ class Checkpoints:
         return self.folder / f"{run}.safetensors"
 
     def save(self, run: str, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """Replaces the run's checkpoint."""
+        """Replaces the run's checkpoint.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         header = {"about": json.dumps(about), "digest": digest(tensors)}
-        self.folder.mkdir(parents=True, exist_ok=True)
         # One name for each process: a file left by one that was killed is overwritten by the next with its number, and
         # cleared with the run's checkpoint.
         temporary = self.folder / f"{run}.{os.getpid()}.part"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, temporary, header)
             os.replace(temporary, self.path(run))
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise StoreError(f"cannot write the checkpoint {self.path(run)}: {error}") from None
 
     def load(self, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -137,6 +137,7 @@ def plan(where: Where, device: str, probe: bool) -> None:
 def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
+    import signal
 
     from kdnb import environment, estimate, execute
 
@@ -147,18 +148,28 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     if workers > 1:
         import multiprocessing
 
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=signal.signal,  # a worker that caught Ctrl-C would go on with the next group
+            initargs=(signal.SIGINT, signal.SIG_DFL),
+        )
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     with pool as executor:
-        report = execute.execute(
-            study,
-            store,
-            executor=executor,
-            data_root=where.data_root,
-            device=device,
-            threads=threads,
-            weigh=lambda spec: estimate.work(spec, dataset),
-        )
+        try:
+            report = execute.execute(
+                study,
+                store,
+                executor=executor,
+                data_root=where.data_root,
+                device=device,
+                threads=threads,
+                weigh=lambda spec: estimate.work(spec, dataset),
+            )
+        except BaseException:
+            if executor is not None:
+                executor.shutdown(wait=False, cancel_futures=True)  # else all that waits would be trained first
+            raise
     click.echo(
         f"{study.profile.name}: {report.trained} runs trained in {_duration(report.seconds)}, "
         f"{report.cached} were in {store.root}"
@@ -198,7 +209,7 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
         try:
             rows.to_csv(csv, index=False, lineterminator="\n")
         except OSError as error:
-            raise KdnbError(f"cannot write {csv}: {error.strerror}") from None
+            raise KdnbError(f"cannot write {csv}: {error.strerror or error}") from None
         click.echo(f"{len(rows)} {'epochs' if curves else 'measurements'} written to {csv}")
     elif curves:
         click.echo(rows.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep=""))

@@ -4,9 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,13 +31,20 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> dict[str, str | int | bool | None]:
-    """Versions, machine and the commit of the code, JSON-ready."""
+def describe(device: torch.device, trained_with: Iterable[str] = ()) -> dict[str, Any]:
+    """Versions, machine and the commit of the code, JSON-ready.
+
+    Args:
+        trained_with: what `code` said whenever a training was begun or resumed. Commits other than the running one are
+            listed, and uncommitted code among them is uncommitted code.
+    """
     commit, dirty = _commit()
+    earlier = [each for each in trained_with if each != code()]
     return {
         "kdnb": version("kdnb"),
         "commit": commit,
-        "uncommitted_changes": dirty,
+        **({"earlier_commits": earlier} if earlier else {}),
+        "uncommitted_changes": True if any(not each or each.endswith(CHANGED) for each in earlier) else dirty,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": version("torchvision"),
@@ -45,6 +54,17 @@ def describe(device: torch.device) -> dict[str, str | int | bool | None]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
+
+
+CHANGED = "+"
+"""Ends what `code` says where files of the package differ from the commit."""
+
+
+def code() -> str:
+    """The commit that the running code is of, as it was when this was first asked; empty outside git. Ask before a training:
+    a commit that is made during one is not what it began with."""
+    commit, dirty = _commit()
+    return f"{commit}{CHANGED if dirty else ''}" if commit else ""
 
 
 @cache

@@ -8,7 +8,7 @@ its teachers are in the store.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from kdnb import datasets, environment, models, record
-from kdnb.errors import DataError, DivergedError, IncompleteError
+from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError
 from kdnb.progress import Progress
 from kdnb.spec import RunSpec
 from kdnb.store import Store
@@ -90,7 +90,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     began = time.perf_counter()
     if task.threads:
         torch.set_num_threads(task.threads)
-    device, store = environment.choose_device(task.device), Store(task.store)
+    device, store, code = environment.choose_device(task.device), Store(task.store), environment.code()
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
     finished: dict[str, Trained] = {}
@@ -106,15 +106,17 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             store.note_dataset(dataset)
             taught_by = {teacher for spec in missing for teacher in spec.teachers}
             teachers = {teacher: load_network(store, teacher, dataset, device) for teacher in sorted(taught_by)}
-            results = train(missing, dataset, teachers, device, checkpoints=store.checkpoints, on_epoch=on_epoch)
+            results = train(
+                missing, dataset, teachers, device, checkpoints=store.checkpoints, on_epoch=on_epoch, code=code
+            )
             failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
             finished = {run: result for run, result in results.items() if isinstance(result, Trained)}
             if finished:
                 specs = [spec for spec in missing if spec.id in finished]
                 networks = {run: result.network for run, result in finished.items()}
                 records = record.record(networks, specs, dataset, teachers, device)
-                about = environment.describe(device)
                 for spec in specs:
+                    about = environment.describe(device, finished[spec.id].code)
                     store.write(spec, finished[spec.id], records[spec.id], about)
     done = tuple(run for run in ids if run not in failed)
     return Outcome(done, tuple(finished), failed, time.perf_counter() - began)
@@ -171,6 +173,7 @@ def execute(
 
     Raises:
         DataError, StoreError: as `run_task`.
+        KdnbError: a worker of the executor died.
     """
     began = time.perf_counter()
     waiting, held = tasks(study, store, data_root=data_root, device=device, threads=threads)
@@ -193,7 +196,7 @@ def execute(
                 running[_submit(executor, task, on_epoch)] = task
                 waiting.remove(task)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, outcome = running.pop(future), future.result()
+                task, outcome = running.pop(future), _result(future)
                 done.update(outcome.done)
                 trained += len(outcome.trained)
                 failed.update(outcome.failed)
@@ -202,6 +205,15 @@ def execute(
                 progress.line(_tell(study, task, outcome, len(done), len(study.runs)))
     report = {f"{study.by_id[run].name}, seed {study.by_id[run].seed}": reason for run, reason in failed.items()}
     return Report(trained, len(done) - trained, report, time.perf_counter() - began)
+
+
+def _result(future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except BrokenExecutor:
+        raise KdnbError(
+            "a worker died, perhaps for want of memory; take fewer of them: the next call goes on from the last whole epoch"
+        ) from None
 
 
 def _submit(executor: Executor | None, task: Task, on_epoch: OnEpoch) -> Future[Outcome]:

@@ -25,7 +25,7 @@ from kdnb.counter import Purpose, Stream
 from kdnb.datasets import Dataset, Split
 from kdnb.models import Network, VisionTransformer
 from kdnb.spec import RunSpec
-from kdnb.train import CHUNK, FORWARD, Normaliser, logits, sample, teaching_copy
+from kdnb.train import CHUNK, FORWARD, Normaliser, autocast, logits, sample, teaching_copy
 
 VIEWS = ("clean", "weak", "strong")
 METHODS = ("cam-sum", "cam-predicted", "cam-true", "grad-cam")
@@ -109,7 +109,8 @@ def _taught(
     for place, teacher in enumerate(spec.teachers):
         network = teaching_copy(teachers[teacher], spec.distill.batch_norm)
         batches = shown.split(TEACHING_BATCH)
-        answers[f"teachers/{place}/{view}"] = torch.cat([network(prepare(batch)).float().cpu() for batch in batches])
+        with autocast(spec, shown.device):
+            answers[f"teachers/{place}/{view}"] = torch.cat([network(prepare(b)).float().cpu() for b in batches])
     return answers
 
 

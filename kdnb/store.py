@@ -166,14 +166,15 @@ class Store:
 
     def _set_aside(self, run: str, reason: str) -> None:
         aside = self.root / "set-aside"
-        aside.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f"{run}-", dir=aside))
-        try:
-            os.replace(self._folder(run), place / run)
-        except FileNotFoundError:  # another process was faster
-            place.rmdir()
-            return
-        (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
+        with self._writing():
+            aside.mkdir(parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(prefix=f"{run}-", dir=aside))
+            try:
+                os.replace(self._folder(run), place / run)
+            except FileNotFoundError:  # another process was faster
+                place.rmdir()
+                return
+            (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
         warnings.warn(f"{reason}: moved to {place}, to be trained again", stacklevel=4)
 
     def write(self, spec: RunSpec, trained: Trained, record: Record, environment: dict[str, Any]) -> Entry:
@@ -216,12 +217,22 @@ class Store:
         path = self.root / "datasets" / f"{dataset.hash}.json"
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {"name": dataset.name, "classes": dataset.classes, "train": dataset.train.names}
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(about, file, indent=0)
-        os.replace(temporary, path)
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(about, file, indent=0)
+            os.replace(temporary, path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"cannot write into the store {self.root}: {error}; name another: --store or KDNB_STORE"
+            ) from None
 
     @contextmanager
     def claim(self, runs: Sequence[str]) -> Iterator[None]:
@@ -229,18 +240,22 @@ class Store:
 
         Locks are taken in the order of their names, so that two groups that overlap cannot wait for each other. A process
         that is killed loses its locks with its life.
+
+        Raises:
+            StoreError: the store cannot be written.
         """
         folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            for run in sorted(runs):
-                lock = FileLock(folder / f"{run}.lock")
-                try:
-                    lock.acquire(timeout=0)
-                except Timeout:
-                    warnings.warn(f"another process trains the run {run}; waiting for it", stacklevel=3)
-                    lock.acquire()
-                held.callback(lock.release)
+            with self._writing():
+                folder.mkdir(parents=True, exist_ok=True)
+                for run in sorted(runs):
+                    lock = FileLock(folder / f"{run}.lock")
+                    try:
+                        lock.acquire(timeout=0)
+                    except Timeout:
+                        warnings.warn(f"another process trains the run {run}; waiting for it", stacklevel=3)
+                        lock.acquire()
+                    held.callback(lock.release)
             yield
 
 

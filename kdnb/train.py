@@ -57,6 +57,8 @@ class Trained:
     log: list[dict[str, Any]]
     """One entry an epoch: epoch, learning_rate, loss, train_accuracy (running, on the views trained on),
     validation_accuracy (None where nobody looked), seconds (this member's share of the group's)."""
+    code: tuple[str, ...] = ()
+    """The code it was trained with, as the caller named it: more than one where a training was resumed with another."""
 
 
 class OnEpoch(Protocol):
@@ -75,6 +77,7 @@ class _Member:
     epoch: int = 0
     """epochs done"""
     log: list[dict[str, Any]] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
     failure: DivergedError | None = None
 
     def step(
@@ -82,7 +85,7 @@ class _Member:
     ) -> tuple[Tensor, Tensor]:
         """One step of SGD; the loss and the number of images it had right, both still on the device."""
         self.optimiser.param_groups[0]["lr"] = learning_rate
-        with _autocast(self.spec, images.device):
+        with autocast(self.spec, images.device):
             logits = self.network(images)
         loss = distill.loss(logits.float(), labels, teachers, self.spec.distill)
         self.optimiser.zero_grad(set_to_none=True)
@@ -106,7 +109,7 @@ class _Member:
                 buffer = torch.empty_like(parameter)  # in the parameter's memory format, on its device
                 buffer.copy_(tensors[f"momentum.{name}"])
                 self.optimiser.state[parameter]["momentum_buffer"] = buffer
-        self.epoch, self.log = about["epoch"], about["log"]
+        self.epoch, self.log, self.code = about["epoch"], about["log"], about.get("code", [""])
 
 
 def initial(spec: RunSpec, classes: int, side: int, device: torch.device) -> models.Network:
@@ -139,6 +142,7 @@ def train(
     *,
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch | None = None,
+    code: str = "",
 ) -> dict[str, Trained | DivergedError]:
     """Trains a lockstep group, going on from its checkpoints where there are any.
 
@@ -146,6 +150,7 @@ def train(
         specs: runs with one `group_key`.
         teachers: the networks of all teachers that the specs name, by run id; left as they are.
         checkpoints: where the state is kept after each epoch.
+        code: what the running code is called (`kdnb.environment.code`); noted, so that a resumed run tells all that made it.
 
     Returns:
         For each run id a `Trained`, or the error of a run whose loss was no longer finite; the others go on without it.
@@ -178,11 +183,13 @@ def train(
             seconds = (time.perf_counter() - began) / len(active)
             for member in active:
                 member.log[-1]["seconds"] = round(seconds, 4)
+                if code not in member.code:
+                    member.code.append(code)
                 if member.failure is None:
                     _finish_epoch(member, prepare, look_at, checkpoints)
             if on_epoch is not None:
                 on_epoch(epoch, [member.spec for member in active])
-    return {m.spec.id: m.failure or Trained(m.network.eval(), m.log) for m in members}
+    return {m.spec.id: m.failure or Trained(m.network.eval(), m.log, tuple(m.code)) for m in members}
 
 
 def _start(spec: RunSpec, dataset: Dataset, device: torch.device, checkpoints: Checkpoints | None) -> _Member:
@@ -215,7 +222,7 @@ class _Classroom:
         wanted = dict.fromkeys(
             (t, m.spec.distill.batch_norm) for m in active if m.spec.distill for t in m.spec.teachers
         )
-        with torch.no_grad(), _autocast(active[0].spec, images.device):
+        with torch.no_grad(), autocast(active[0].spec, images.device):
             return {key: self._teacher(key)(images).float() for key in wanted}
 
     def _teacher(self, key: tuple[str, str]) -> models.Network:
@@ -321,15 +328,16 @@ def _finish_epoch(
         right = logits(member.network, images, prepare, spec).argmax(dim=1) == labels
         member.log[-1]["validation_accuracy"] = int(right.sum()) / len(right)
     if checkpoints is not None:
-        checkpoints.save(spec.id, member.state(), {"epoch": member.epoch, "log": member.log})
+        checkpoints.save(spec.id, member.state(), {"epoch": member.epoch, "log": member.log, "code": member.code})
 
 
 def logits(network: models.Network, images: Tensor, prepare: Callable[[Tensor], Tensor], spec: RunSpec) -> Tensor:
     """float32 logits (N, K) of uint8 images, the network in eval mode (and left so)."""
     network.eval()
-    with torch.inference_mode(), _autocast(spec, images.device):
+    with torch.inference_mode(), autocast(spec, images.device):
         return torch.cat([network(prepare(batch)).float() for batch in images.split(FORWARD)])
 
 
-def _autocast(spec: RunSpec, device: torch.device) -> torch.autocast:
+def autocast(spec: RunSpec, device: torch.device) -> torch.autocast:
+    """The precision that a run's networks answer in."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=spec.train.precision == "bfloat16")

@@ -1,11 +1,11 @@
 """Running what a study lacks: in this process, on an executor, with runs that fail."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import pytest
 
-from kdnb import execute, study
-from kdnb.errors import DataError, IncompleteError, StoreError
+from kdnb import environment, execute, study
+from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
 from kdnb.store import Store
 from tests.conftest import small_profile
 
@@ -81,6 +81,47 @@ def test_the_names_of_the_training_images_are_kept(digits, tmp_path):
     execute.execute(grid, Store(tmp_path), bar=False, device="cpu")
     about = json.loads((tmp_path / "datasets" / f"{digits.hash}.json").read_text())
     assert tuple(about["train"]) == digits.train.names
+
+
+class Dying(ThreadPoolExecutor):
+    """A pool whose worker is killed."""
+
+    def submit(self, *_):
+        future = Future()
+        future.set_exception(BrokenExecutor("terminated abruptly"))
+        return future
+
+
+def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
+    grid = study.build(one_epoch(ensembles=("",)), digits.hash)
+    with pytest.raises(KdnbError, match="a worker died, perhaps for want of memory; take fewer"), Dying(1) as executor:
+        execute.execute(grid, Store(tmp_path), executor=executor, bar=False, device="cpu")
+
+
+def test_outside_git_nothing_is_said_of_changes(monkeypatch):
+    monkeypatch.setattr(environment, "_commit", lambda: (None, None))
+    made = environment.describe(environment.choose_device("cpu"), [environment.code()])
+    assert (made["commit"], made["uncommitted_changes"]) == (None, None)
+
+
+def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, monkeypatch):
+    profile = small_profile(ensembles=("",), students=("w",), reference=False)
+    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    (run,) = grid.runs
+    waiting, _ = execute.tasks(grid, store, device="cpu")
+
+    def stop(epoch, members):
+        # what is committed while it trains is not what it began with
+        monkeypatch.setattr(environment, "_commit", lambda: ("b" * 40, False))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "_commit", lambda: ("a" * 40, True))
+    with pytest.raises(KeyboardInterrupt):
+        execute.run_task(waiting[0], stop)
+    execute.run_task(waiting[0])
+    made = store.entry(run.spec.id).environment
+    assert (made["commit"], made["earlier_commits"]) == ("b" * 40, ["a" * 40 + "+"])
+    assert made["uncommitted_changes"]
 
 
 def test_without_anybody_looking_on_a_line_is_printed_for_each_group(digits, tmp_path, capsys):

@@ -64,3 +64,19 @@ def test_a_training_killed_from_outside_ends_as_an_uninterrupted_one(digits, uni
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     finish(tmp_path, digits, uninterrupted)
+
+
+def test_ctrl_c_stops_all_workers_and_what_waits_is_not_begun(tmp_path):
+    command = [sys.executable, "-m", "kdnb.cli", "run", "--store", str(tmp_path), "--epochs", "300", "--seeds", "0-3",
+               "--set", 'ensembles=["", "w"]', "--device", "cpu", "--workers", "2"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "checkpoints").glob("*.safetensors"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "kdnb: interrupted; the next call goes on from the last whole epoch"
+    assert not list((tmp_path / "runs").glob("*"))

@@ -12,8 +12,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
-from kdnb import environment, execute, record, train
+from kdnb import checkpoint, environment, execute, record, train
 from kdnb.errors import StoreError
 from kdnb.store import Store
 
@@ -132,6 +133,27 @@ def test_a_store_that_cannot_be_written_leaves_the_checkpoint(finished, tmp_path
     with pytest.raises(StoreError, match="cannot write the run"):
         store.write(spec, trained, arrays, {})
     assert store.checkpoints.load(spec.id) is not None
+
+
+def test_a_store_that_cannot_be_is_one_clear_error(few_digits, tmp_path):
+    (tmp_path / "store").write_text("a file where a folder should be")
+    store = Store(tmp_path / "store")
+    message = r"cannot write into the store .*store: .*; name another: --store or KDNB_STORE"
+    with pytest.raises(StoreError, match=message), store.claim(["run"]):
+        pass
+    with pytest.raises(StoreError, match=message):
+        store.note_dataset(few_digits)
+    with pytest.raises(StoreError, match="cannot write the checkpoint"):
+        store.checkpoints.save("run", {"x": torch.zeros(1)}, {})
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(StoreError, match=r"cannot write the checkpoint .*No space left"):
+        Store(tmp_path).checkpoints.save("run", {"x": torch.zeros(1)}, {})
 
 
 def _hold(folder, run, taken, release):

@@ -97,10 +97,11 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, tea
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop)
+        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop, code="before")
     assert checkpoints.load(students[0].id)[1]["epoch"] == 1
     # the third joins, from its beginning
-    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints)
+    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints, code="after")
+    assert [resumed[spec.id].code for spec in students] == [("before", "after"), ("before", "after"), ("after",)]
     for spec in students:
         assert same(resumed[spec.id].network, together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)
