@@ -27,12 +27,12 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
-	KDNB_STORE=$(CURDIR)/$(STORE) $(BIN)/pytest -c /dev/null --rootdir . -q -p no:cacheprovider --nbval --nbval-current-env \
+	KDNB_STORE=$(abspath $(STORE)) $(BIN)/pytest -c /dev/null --rootdir . -q -p no:cacheprovider --nbval --nbval-current-env \
 	  --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 # After a page's text or code was changed: its notebook, with fresh outputs.
 notebooks: $(STAMP)
-	KDNB_STORE=$(CURDIR)/$(STORE) $(BIN)/python book/execute.py $(PAGES)
+	KDNB_STORE=$(abspath $(STORE)) $(BIN)/python book/execute.py $(PAGES)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/training.py

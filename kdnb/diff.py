@@ -69,7 +69,7 @@ def _effect(row: dict[str, Any], side: str) -> str:
     if value is None or pd.isna(value):
         return "–"
     told = f"{value:+.3f}"
-    if row[f"{side}_seeds"] > 1:
+    if not pd.isna(row[f"{side}_low"]):
         told += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
     return f"{told}, {row[f'{side}_verdict']}".replace("-", "−")
 

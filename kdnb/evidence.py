@@ -305,8 +305,9 @@ def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, floa
 
 def bootstrap_interval(effects: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
     """Percentile interval of the mean by drawing seeds with replacement (Efron 1979), for effects that are far from normal,
-    such as correlations; NaN for a single seed. With few seeds it is too narrow. The draws are always the same."""
-    if len(effects) < 2:
+    such as correlations. With few seeds it is too narrow; of two it would be no more than these two, and is NaN, as for a
+    single one. The draws are always the same."""
+    if len(effects) < 3:
         return float("nan"), float("nan")
     values = np.asarray(effects, dtype=np.float64)
     drawn = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))

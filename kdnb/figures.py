@@ -2,7 +2,8 @@
 
 One vocabulary throughout. Blue and hollow is weak augmentation, orange and filled is strong, violet and half filled is a mix
 of teachers, grey is neither. Teachers are squares, distilled students circles, students without teachers triangles, the
-reference is a diamond. Every seed is a point; where there are two or more, a bar is their mean and a line its 95 % interval.
+reference is a diamond. Every seed is a point; where there are several a bar is their mean, and from three on a line is its
+95 % interval.
 
 Without axes a function makes its own figure (matplotlib's object interface: no window, no global state); `to_svg` turns it
 into inline SVG for a page. No statistic is computed here that is not the business of another module.
@@ -459,19 +460,20 @@ def attention_maps(
     grey = picture.mean(axis=2)
     first, *middle, last = axes[:count]
     first.imshow(picture, interpolation="none")
-    first.set_title(explorer.classes[int(explorer.labels[image])].replace("_", " "))
+    name = explorer.classes[int(explorer.labels[image])].replace("_", " ")
+    first.set_title(name if len(name) <= 14 else name[:13] + "…")
     faint = {"cmap": "gray", "vmin": -100, "vmax": 320, "interpolation": "none"}
     last.imshow(grey, **faint)
     together = np.zeros((side, side, 4))
     together[..., :3] = matplotlib.colors.to_rgb(BOTH)
     together[..., 3] = 0.6 * np.all([mask[0].numpy() for mask in masks], axis=0)
     last.imshow(together, interpolation="none")
-    for ax, teacher, maps, mask, line in zip(middle, teachers, heats, masks, _LINES, strict=False):
+    for ax, teacher, maps, line in zip(middle, teachers, heats, _LINES, strict=False):
         heat = attention.heatmaps(maps, side)[0].numpy()
         ax.imshow(grey, **faint)
         ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="none")
         ax.set_title(teacher)
-        if mask.any():
+        if heat.min() < threshold < heat.max():
             ax.contour(heat, levels=[threshold], colors="white", linestyles=line, linewidths=1.6)
             last.contour(heat, levels=[threshold], colors=_look_of(teacher)["color"], linestyles=line, linewidths=2.2)
     last.set_title(f"IoU {attention.iou(masks):.2f}")

@@ -11,11 +11,12 @@ A kernel runs one page: which records it is about is the one thing this module r
 import ast
 import hashlib
 import html
+import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,34 @@ def open_records(asked: Parameters, store: Store | None = None) -> Results:
     _require_cells({run.name for run in study.runs})
     folder = Path(asked.results) if asked.results else store.root / "results" / f"{profile.name}-{_digest(study)}"
     wanted = tuple(dict.fromkeys(run.seed for run in study.runs))
-    there_is = (folder / "study.json").is_file()
-    if there_is and not asked.results and results.describe(folder)[1]["format"] != results.FORMAT:
+    try:
+        publish.require_same_study(results.settings(profile, dataset.hash), wanted, folder)
+    except IncompleteError:
+        if asked.results:
+            raise
         shutil.rmtree(folder)  # a page's own copy, made by another version
-    elif there_is and set(wanted) <= set(results.published_seeds(folder)):
-        there = results.read(folder, wanted)
-        if _ids(there) == {(run.seed, run.name): run.spec.id for run in study.runs}:
-            return there
-    report = execute.execute(study, store, data_root=asked.data_root or None, device=asked.device)
-    report.require_complete()
-    return publish.publish(study, store, dataset, folder, strict=False, device=asked.device)
+    lacking = [seed for seed in wanted if seed not in _held(study, folder)]
+    if lacking:
+        study = studies.build(profile, dataset.hash, lacking)
+        execute.execute(study, store, data_root=asked.data_root or None, device=asked.device).require_complete()
+        of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
+        publish.publish(study, store, dataset, folder, strict=of_the_book, device=asked.device)
+    return results.read(folder, wanted)
+
+
+def _held(study: studies.Study, folder: Path) -> set[int]:
+    """The study's seeds of which the folder has records of these very runs."""
+    if not (folder / "study.json").is_file() or results.describe(folder)[1]["format"] != results.FORMAT:
+        return set()
+    recorded = results.read(folder).about["seeds"] if results.published_seeds(folder) else {}
+    asked: dict[int, dict[str, str]] = {}
+    for run in study.runs:
+        asked.setdefault(run.seed, {})[run.name] = run.spec.id
+    return {
+        seed
+        for seed, runs in asked.items()
+        if seed in recorded and {name: run["id"] for name, run in recorded[seed]["runs"].items()} == runs
+    }
 
 
 NEEDED = ("reference", "T1w", "T2w", "T1s", "T2s", "Sw", "Ss", "T1w_T2w_Sw", "T1w_T2w_Ss", "T1s_T2s_Sw", "T1s_T2s_Ss")
@@ -151,12 +170,6 @@ def _digest(study: studies.Study) -> str:
     """Changes with anything that a run of the study depends on, its seeds aside."""
     runs = studies.build(study.profile, study.runs[0].spec.dataset.hash, [0]).runs
     return hashlib.sha256("".join(run.spec.id for run in runs).encode()).hexdigest()[:8]
-
-
-def _ids(there: Results) -> dict[tuple[int, str], str]:
-    return {
-        (seed, name): run["id"] for seed, about in there.about["seeds"].items() for name, run in about["runs"].items()
-    }
 
 
 def _seeds_in_words(there: Results) -> str:
@@ -198,10 +211,11 @@ def card() -> str:
     seeds = ",".join(map(str, there.seeds))
     commits = sorted(
         {
-            str(environment["commit"])[:10]
+            str(commit)[:10]
             for about in there.about["seeds"].values()
             for environment in about["environments"]
-            if environment.get("commit")
+            for commit in (environment.get("commit"), *environment.get("earlier_commits", ()))
+            if commit
         }
     )
     file, changed = _origin(there)
@@ -288,15 +302,19 @@ def judged(there: Results, claim: str) -> dict[str, str]:
     if not found:
         return {"effect": "unknown", "interval": "not in these records", "agree": "none", "verdict": "none"}
     (row,) = found
-    between = (
-        f"95 % interval {row['low']:+.3f} to {row['high']:+.3f}" if row["seeds"] > 1 else "one seed, so no interval"
-    )
     return {
         "effect": f"{row['effect']:+.3f}".replace("-", "−"),
-        "interval": between.replace("-", "−"),
+        "interval": f"95 % interval: {between(row)}",
         "agree": f"{round(row['share'] * row['seeds'])} of {row['seeds']}",
         "verdict": row["verdict"],
     }
+
+
+def between(verdict: Mapping[Hashable, Any]) -> str:
+    """The 95 % interval of a row of `evidence.verdicts`, in words; too few seeds have none."""
+    if math.isnan(verdict["low"]):
+        return f"not defined for {'one seed' if verdict['seeds'] == 1 else 'two seeds'}"
+    return f"{verdict['low']:+.3f} to {verdict['high']:+.3f}".replace("-", "−")
 
 
 def judge(there: Results, claim: str) -> None:

@@ -57,7 +57,7 @@ def publish(
     about = {
         "format": results.FORMAT,
         "kdnb": __version__,
-        "profile": study.profile.model_dump(mode="json"),
+        "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
         "dataset": {
             "name": dataset.name,
             "hash": dataset.hash,
@@ -70,35 +70,46 @@ def publish(
         },
     }
     seeds = list(dict.fromkeys(run.seed for run in study.runs))
-    _require_same_study(results.settings(study.profile, dataset.hash), seeds, folder)
+    require_same_study(results.settings(study.profile, dataset.hash), seeds, folder)
     rows, curves = table.table(study, store), table.curves(study, store)
     chosen = environment.choose_device(device)
+    texts = {}
+    for seed in seeds:
+        runs = [run for run in study.runs if run.seed == seed]
+        texts[seed] = {
+            "measures.csv": _csv(rows[rows["seed"] == seed]),
+            "curves.csv": _csv(curves[curves["seed"] == seed]),
+            "reliability.csv": _csv(pd.DataFrame(_reliability(study.profile.name, runs, entries))),
+            "dial.csv": _csv(pd.DataFrame(_dial(study.profile, runs, store, dataset, chosen))),
+            "about.json": _json(_made(runs, entries)),
+        }
+    first = min({*seeds, *results.published_seeds(folder)})
+    explored = [run for run in study.runs if run.seed == first]
+    if explored:
+        explorer = safetensors.torch.save(_explorer(explored, entries, dataset))
+        networks = _weights(explored, entries) if weights else None
+    # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for seed in seeds:
-            runs = [run for run in study.runs if run.seed == seed]
-            dial = pd.DataFrame(_dial(study.profile, runs, store, dataset, chosen))
-            texts = {
-                "measures.csv": _csv(rows[rows["seed"] == seed]),
-                "curves.csv": _csv(curves[curves["seed"] == seed]),
-                "reliability.csv": _csv(pd.DataFrame(_reliability(study.profile.name, runs, entries))),
-                "dial.csv": _csv(dial),
-                "about.json": _json(_made(runs, entries)),
-            }
-            _replace(folder / f"seed-{seed}", texts)
-        first = min(results.published_seeds(folder))
-        if first in seeds:
-            runs = [run for run in study.runs if run.seed == first]
-            _write(folder / "explorer.safetensors", safetensors.torch.save(_explorer(runs, entries, dataset)))
-            networks = _weights(runs, entries) if weights else None
+        if explored:
+            _write(folder / "explorer.safetensors", explorer)
             if networks is not None:
                 _write(folder / "weights.safetensors", networks)
             else:
                 (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other records
+        for seed in seeds:
+            _replace(folder / f"seed-{seed}", texts[seed])
         _write(folder / "study.json", _json(about).encode())
     except OSError as error:
         raise StoreError(f"cannot write the records into {folder}: {error}") from None
     return results.read(folder, seeds)
+
+
+def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
+    """Records are for others, whose images and lists lie elsewhere."""
+    listed = profile.dataset.train_list
+    names = {"name": dataset.name, "train_list": listed and Path(listed).name}
+    return profile.model_copy(update={"dataset": profile.dataset.model_copy(update=names)})
 
 
 def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
@@ -119,12 +130,26 @@ def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
     return entries
 
 
-def _require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: Path) -> None:
+def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: Path) -> None:
+    """Whether records of these seeds may go into the folder.
+
+    Args:
+        settings: as `results.settings` gives them.
+
+    Raises:
+        IncompleteError: it has records of other settings, or others that would be left in another format or half written.
+    """
     there = results.published_seeds(folder)
     if not there:
         return
+    together = f"--seeds {','.join(map(str, sorted({*there, *seeds})))}"
     if not (folder / "study.json").is_file():
-        return  # a first call was stopped between its seeds
+        if set(there) <= set(seeds):
+            return  # a first call was stopped between its seeds, and is made again
+        raise IncompleteError(
+            f"{folder} has seeds {', '.join(map(str, there))} of a kdnb publish that was stopped, and no study.json that says "
+            f"what they are; publish all of them together ({together}), or name another folder"
+        )
     profile, about = results.describe(folder)
     changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
     if changed:
@@ -136,7 +161,7 @@ def _require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: 
     if about["format"] != results.FORMAT and not set(there) <= set(seeds):
         raise IncompleteError(
             f"the records in {folder} are of format {about['format']}, this version writes {results.FORMAT}; publish all "
-            f"of their seeds together: --seeds {','.join(map(str, sorted({*there, *seeds})))}"
+            f"of their seeds together: {together}"
         )
 
 
@@ -260,5 +285,9 @@ def _replace(folder: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         (new / name).write_text(text, encoding="utf-8", newline="\n")
     if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(new, folder)
+        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
+        os.replace(folder, old / folder.name)
+        os.replace(new, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(new, folder)

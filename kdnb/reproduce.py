@@ -81,14 +81,21 @@ def reproduce(
         timeout: seconds that a cell may take.
 
     Raises:
-        ProfileError: no such page.
+        ProfileError: no such page, or a folder that holds something else.
         IncompleteError: a page failed; it is kept with its error for reading, and the others are finished.
-        KdnbError: the records cannot be made, or the book not be built.
+        KdnbError: the records cannot be made, or the book not be built; what this needs is not installed.
     """
     there = names()
     for page in wanted:
         if page not in there:
             raise ProfileError(f"no page {page!r}; there are {', '.join(there)}")
+    if out and not _is_ours(Path(out) / "source"):
+        raise ProfileError(
+            f"{Path(out) / 'source'} is not of an earlier call and would be removed; name another folder: --out"
+        )
+    for needed in ("ipykernel", "jupyter_book")[: 2 if build else 1]:
+        if importlib.util.find_spec(needed) is None:
+            raise KdnbError(f"this needs {needed}, which is not installed: pip install kdnb[book]")
     opened = Store(store)
     records = pages.open_records(asked, opened)
     folder = Path(out) if out else Path("_build") / "reproduce" / records.profile.name
@@ -118,6 +125,11 @@ def reproduce(
         theirs = results.read(results.published(like=records.profile.name))
         (source / "book" / "diff.md").write_text(_diff_page(records, theirs), encoding="utf-8")
     return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
+
+
+def _is_ours(source: Path) -> bool:
+    """Whether an earlier call laid out the book's sources there, or nothing is."""
+    return not source.exists() or ((source / "_toc.yml").is_file() and (source / "notebooks").is_dir())
 
 
 def _lay_out(source: Path) -> None:
@@ -174,10 +186,6 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
 
 
 def _build(source: Path, html: Path) -> Path:
-    if importlib.util.find_spec("jupyter_book") is None:
-        raise KdnbError(
-            f"the pages are in {source}; to build the book from them install jupyter-book: pip install kdnb[book]"
-        )
     command = [*JUPYTER_BOOK, "build", str(source), "--path-output", str(html), "-q", "-n", "-W"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     index = html / "_build" / "html" / "index.html"

@@ -80,10 +80,15 @@ class Results:
     def _read(self, name: str) -> pd.DataFrame:
         paths = [self.folder / f"seed-{seed}" / name for seed in self.seeds]
         text = dict.fromkeys(TEXT_COLUMNS, str)
-        return pd.concat(
-            [pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["nan"]) for path in paths],
-            ignore_index=True,
-        )
+        tables = []
+        for path in paths:
+            try:
+                tables.append(pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["nan"]))
+            except (OSError, ValueError) as error:
+                raise IncompleteError(
+                    f"{path} cannot be read ({error}); publish its seed again (kdnb publish)"
+                ) from None
+        return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -165,7 +170,7 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     """The records in a folder, of the given or all published seeds.
 
     Raises:
-        IncompleteError: no records there, not records of this version, or a seed that was not published.
+        IncompleteError: no records there, not records of this version, damaged ones, or a seed that was not published.
     """
     folder = Path(folder)
     profile, about = describe(folder)
@@ -181,10 +186,16 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     if missing:
         raise IncompleteError(f"seed {missing[0]} is not among the records in {folder}; there are {list(there)}")
     chosen = tuple(seeds) if seeds else there
-    about["seeds"] = {
-        seed: json.loads((folder / f"seed-{seed}" / "about.json").read_text(encoding="utf-8")) for seed in chosen
-    }
+    about["seeds"] = {seed: _made(folder / f"seed-{seed}" / "about.json") for seed in chosen}
     return Results(folder, profile, about, chosen)
+
+
+def _made(path: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {"runs": made["runs"], "environments": made["environments"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IncompleteError(f"{path} cannot be read ({error!r}); publish its seed again (kdnb publish)") from None
 
 
 def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
@@ -208,8 +219,12 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
 def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
     """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, and the
     images."""
-    return dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"}))) | {
-        "dataset.hash": dataset_hash
+    told = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"})))
+    path = told["dataset.train_list"]
+    return told | {
+        "dataset.name": profile.dataset.kind,  # paths are one machine's; the hash says what lies there
+        "dataset.train_list": path and Path(path).name,
+        "dataset.hash": dataset_hash,
     }
 
 

@@ -119,6 +119,7 @@ class RecordSpec(Strict):
 
 class DatasetId(Strict):
     name: str
+    """without a path"""
     hash: str
     """content hash of images, labels and class names (see `kdnb.datasets.content_hash`)"""
 

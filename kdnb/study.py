@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -46,6 +46,11 @@ class DatasetConfig(Strict):
     """a file that names the training images of a subset"""
     split_seed: int = 0
     """which images a subset without such a file draws"""
+
+    @property
+    def kind(self) -> str:
+        """the name without the path of one's own images, which lie elsewhere on another machine"""
+        return self.name.partition(":")[0]
 
     def load(self, root: str | Path | None = None) -> datasets.Dataset:
         return datasets.load(
@@ -99,18 +104,26 @@ class Profile(Strict):
         return values
 
 
+MOST_SEEDS = 1000
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds as people write them: ``0,1,2`` or ``0-4``; each once.
 
     Raises:
-        ProfileError: not such a list.
+        ProfileError: not such a list, a seed of 2^32 or more, or more than `MOST_SEEDS` seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise ProfileError(f"{text!r} is not a list of seeds; write 0,1,2 or 0-4")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last >= 2**32:
+            raise ProfileError(f"the seed {last} is too large; seeds go from 0 to {2**32 - 1}")
+        if last - first >= MOST_SEEDS:
+            raise ProfileError(f"{part.strip()} are {last - first + 1} seeds; name at most {MOST_SEEDS} at once")
+        seeds += range(first, last + 1)
     return tuple(dict.fromkeys(seeds))
 
 
@@ -134,7 +147,10 @@ def load_profile(name: str, overrides: Iterable[str] = ()) -> Profile:
     if name in profile_names():
         text = packaged.read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"{name} is not a readable text file in UTF-8 ({error})") from None
     else:
         raise ProfileError(
             f"no profile {name!r}; there are {', '.join(profile_names())}, or the path of your own YAML file"
@@ -183,8 +199,11 @@ def explain(error: ValidationError) -> str:
 def _siblings(location: tuple[int | str, ...]) -> str:
     model: Any = Profile
     for part in location[:-1]:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        model = field.annotation if field is not None else None
+        if hasattr(model, "model_fields"):
+            field = model.model_fields.get(part)
+            model = field.annotation if field is not None else None
+        else:  # settings of several kinds, such as a schedule's
+            model = next((each for each in get_args(model) if each.model_fields["kind"].default == part), None)
     names = ", ".join(model.model_fields) if hasattr(model, "model_fields") else "other names"
     return f"there are {names}"
 
@@ -226,7 +245,7 @@ class Study:
 def build(profile: Profile, dataset_hash: str, seeds: Sequence[int] | None = None) -> Study:
     """The grid of a profile on a data set, for `seeds` or all of the profile's."""
     runs: list[Run] = []
-    dataset = DatasetId(name=profile.dataset.name, hash=dataset_hash)
+    dataset = DatasetId(name=profile.dataset.kind, hash=dataset_hash)
     for seed in profile.seeds if seeds is None else seeds:
 
         def spec(role: str, network: NetworkConfig, augmentation: str, seed: int = seed, **more: Any) -> RunSpec:

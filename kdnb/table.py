@@ -25,10 +25,11 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from kdnb import attention, measures
-from kdnb.errors import IncompleteError
+from kdnb.errors import IncompleteError, StoreError
 from kdnb.record import VIEWS
 from kdnb.store import Entry, Store
 from kdnb.study import Run, Study
@@ -47,15 +48,28 @@ def table(study: Study, store: Store) -> pd.DataFrame:
 
     Raises:
         IncompleteError: the store lacks a run of the study.
-        StoreError: a file of an entry is damaged.
+        StoreError: a file of an entry is damaged, or runs of a seed were measured on images in different orders.
     """
     _require_whole(study, store)
     rows: list[Row] = []
     for seed in dict.fromkeys(run.seed for run in study.runs):
         runs = {run.name: run for run in study.runs if run.seed == seed}
         entries = {name: store.entry(run.spec.id) for name, run in runs.items()}
+        _require_same_images(entries)
         rows += [{"profile": study.profile.name, "seed": seed} | row for row in _seed(runs, entries)]
     return pd.DataFrame([_BLANK | row for row in rows], columns=list(COLUMNS))
+
+
+def _require_same_images(entries: dict[str, Entry]) -> None:
+    """Runs are compared image by image."""
+    (first, one), *others = entries.items()
+    for name, other in others:
+        for part in ("validation", "train"):
+            if not torch.equal(one.predictions[f"{part}/labels"], other.predictions[f"{part}/labels"]):
+                raise StoreError(
+                    f"{first} and {name} were measured on {part} images in another order, so by different versions; train "
+                    "them again in a fresh store"
+                )
 
 
 def _seed(runs: dict[str, Run], entries: dict[str, Entry]) -> Iterator[Row]:
@@ -158,7 +172,7 @@ def _following(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, fl
 
 
 def _as_released(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, float]:
-    """In the order of the released lists of validation images, which is by class: a batch is of one class or two."""
+    """In the order of the released lists of validation images, which is by class: a batch of CIFAR-100's has two or three."""
     order = labels.argsort(stable=True)
     teacher, student = teacher[order], student[order]
     return {

@@ -227,4 +227,5 @@ def test_the_bootstrap_interval_narrows_with_seeds_and_is_reproducible():
     half = 1.96 * np.std(many) / math.sqrt(500)
     assert (low, high) == pytest.approx((np.mean(many) - half, np.mean(many) + half), abs=0.02)
     assert np.diff(evidence.bootstrap_interval(few)) > high - low
-    assert all(math.isnan(bound) for bound in evidence.bootstrap_interval([0.1]))
+    for too_few in ([0.1], [0.1, 0.2]):
+        assert all(math.isnan(bound) for bound in evidence.bootstrap_interval(too_few))

@@ -290,6 +290,16 @@ def test_a_constant_map_has_no_outline(explorer):
     assert all(not ax.collections for ax in figures.attention_maps(explorer, 0, ("a", "b")))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_threshold_that_takes_the_whole_image_has_no_outline(explorer):
+    assert all(not ax.collections for ax in figures.attention_maps(explorer, 0, ("T1w", "T2w"), threshold=0.0))
+
+
+def test_a_long_name_keeps_to_its_picture(explorer):
+    longer = Explorer(**{**vars(explorer), "classes": ("American Staffordshire terrier",) * len(explorer.classes)})
+    assert figures.attention_maps(longer, 0, ("T1w", "T2w"))[0].get_title(loc="left") == "American Staf…"
+
+
 def test_attention_maps_name_what_is_not_there(explorer):
     with pytest.raises(ValueError, match="no image 4 among the 4"):
         figures.attention_maps(explorer, 4, ("T1w", "T2w"))

@@ -1,5 +1,6 @@
 """What every page does: its parameters, the records it opens, how it shows what it found."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import matplotlib.figure
 import pandas as pd
 import pytest
 
-from kdnb import evidence, pages, results, widgets
+from kdnb import environment, evidence, pages, results, widgets
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.pages import Parameters
 from kdnb.results import home
@@ -73,6 +74,23 @@ def test_published_needs_neither_store_nor_data(monkeypatch, tmp_path):
         pages.open_records(Parameters(results=str(RECORDS), seeds="9"))
 
 
+@pytest.mark.parametrize(
+    ("claim", "values", "said"),
+    [
+        ("C5", [0.1], "not defined for one seed"),
+        ("C5", [0.1, 0.2], "−0.485 to +0.785"),  # 0.15 ± 12.706 · 0.05
+        ("C6", [0.1, 0.2], "not defined for two seeds"),  # a correlation's is drawn from the seeds
+        ("C6", [0.1, 0.1, 0.1], "+0.100 to +0.100"),
+    ],
+)
+def test_an_interval_is_told_where_the_seeds_give_one(claim, values, said):
+    (declared,) = (each for each in evidence.CLAIMS if each.key == claim)
+    what = declared.estimands[0].what
+    rows = [(claim, what, True, seed, value, 1, True) for seed, value in enumerate(values)]
+    (row,) = evidence.verdicts(pd.DataFrame(rows, columns=evidence.EFFECT_COLUMNS)).to_dict("records")
+    assert pages.between(row) == said
+
+
 TINY = """
 name: mine
 dataset: {name: digits}
@@ -101,6 +119,30 @@ def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
         pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
 
 
+def test_only_the_seeds_that_a_folder_lacks_are_trained(tmp_path):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(TINY)
+    asked = Parameters(profile=str(profile), results=str(tmp_path / "records"), device="cpu")
+    pages.open_records(asked, Store(tmp_path / "store"))
+    other = Store(tmp_path / "other")
+    assert pages.open_records(asked.model_copy(update={"seeds": "0,1"}), other).seeds == (0, 1)
+    assert {other.entry(run.name).spec.seed for run in (other.root / "runs").iterdir()} == {1}
+    profile.write_text(TINY + "distill: {alpha: 0.5}\n")
+    with pytest.raises(IncompleteError, match=r"another study: distill\.alpha is 0\.6 there and 0\.5 here"):
+        pages.open_records(asked, Store(tmp_path / "none"))
+    assert not (tmp_path / "none" / "runs").exists()
+
+
+def test_uncommitted_code_adds_nothing_to_the_records_of_the_book(tmp_path, monkeypatch):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(TINY)
+    monkeypatch.setattr(pages.results, "home", lambda: tmp_path / "book")
+    monkeypatch.setattr(environment, "_commit", lambda: ("a" * 40, True))
+    asked = Parameters(profile=str(profile), results=str(tmp_path / "book" / "mine"), device="cpu")
+    with pytest.raises(IncompleteError, match="code that no commit has"):
+        pages.open_records(asked, Store(tmp_path / "store"))
+
+
 def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_path, monkeypatch):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY.replace('["", ww, ss]', '["", ww, www]'))
@@ -117,6 +159,16 @@ def test_records_made_by_an_older_version_are_made_again(tmp_path):
     path.write_text(path.read_text().replace(f'"format": {results.FORMAT}', '"format": 1'))
     assert pages.open_records(asked.model_copy(update={"seeds": "1"}), store).seeds == (1,)
     assert f'"format": {results.FORMAT}' in path.read_text()
+
+
+def test_a_card_names_every_commit_that_trained(shown, tmp_path):
+    folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    path = folder / "seed-0" / "about.json"
+    made = json.loads(path.read_text())
+    made["environments"][0] |= {"commit": "b" * 40, "earlier_commits": ["a" * 40]}
+    path.write_text(json.dumps(made))
+    pages.start(profile="published", results=str(folder))
+    assert "aaaaaaaaaa, bbbbbbbbbb" in pages.card()
 
 
 def test_a_card_says_what_differs_from_the_profile_of_that_name(shown, tmp_path):

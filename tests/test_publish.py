@@ -184,7 +184,28 @@ def test_records_with_other_measures_are_not_read_and_not_mixed(grid, store, dig
 def test_a_first_call_that_was_stopped_between_its_seeds_is_finished(grid, store, digits, folder):
     shutil.rmtree(folder / "seed-1")
     (folder / "study.json").unlink()
+    with pytest.raises(IncompleteError, match=r"has seeds 0 of a kdnb publish that was stopped.*\(--seeds 0,1\)"):
+        publish.publish(one_seed(grid, 1), store, digits, folder, device="cpu")
     assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+
+
+def test_a_seed_that_is_added_leaves_what_the_others_have(grid, store, digits, tmp_path):
+    folder = tmp_path / "tiny"
+    publish.publish(one_seed(grid, 0), store, digits, folder, device="cpu")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    publish.publish(one_seed(grid, 1), store, digits, folder, device="cpu")
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert {path.name for path in folder.iterdir()} == {
+        "seed-0", "seed-1", "study.json", "explorer.safetensors", "weights.safetensors",
+    }  # fmt: skip
+
+
+def test_what_is_there_stays_where_new_records_cannot_be_made(grid, store, digits, folder, monkeypatch):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(publish, "_explorer", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish.publish(grid, store, digits, folder, device="cpu")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_networks_of_other_records_do_not_stay(grid, store, digits, folder):
@@ -207,6 +228,13 @@ def test_reading_what_is_not_there_names_it(folder, tmp_path):
         results.read(tmp_path / "nowhere")
     with pytest.raises(IncompleteError, match=r"seed 7 is not among .*\[0, 1\]"):
         results.read(folder, [7])
+    (folder / "seed-1" / "measures.csv").unlink()
+    assert len(results.read(folder, [0]).table)
+    with pytest.raises(IncompleteError, match=r"seed-1.measures\.csv cannot be read .*publish its seed again"):
+        _ = results.read(folder).table
+    (folder / "seed-1" / "about.json").write_text("{")
+    with pytest.raises(IncompleteError, match=r"seed-1.about\.json cannot be read"):
+        results.read(folder)
     (folder / "study.json").write_text("{}")
     with pytest.raises(IncompleteError, match="cannot be read"):
         results.read(folder)

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from kdnb import pages, reproduce
-from kdnb.errors import IncompleteError, ProfileError
+from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from tests.test_pages import TINY
 
 PAGE = "augmentation"
@@ -31,6 +31,23 @@ def test_an_unknown_page_is_an_error_before_anything_is_trained(tmp_path):
     with pytest.raises(ProfileError, match=r"no page 'atention'; there are attention, augmentation"):
         reproduce.reproduce(reproduce.parse("smoke", []), ["atention"])
     assert not (tmp_path / "store").exists()
+
+
+def test_what_is_not_installed_is_said_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce.importlib.util, "find_spec", lambda name: None if name == "ipykernel" else name)
+    with pytest.raises(KdnbError, match=r"this needs ipykernel, which is not installed: pip install kdnb\[book\]"):
+        reproduce.reproduce(reproduce.parse("smoke", []), [PAGE])
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_of_something_else_is_not_removed(tmp_path):
+    (tmp_path / "project" / "source").mkdir(parents=True)
+    (tmp_path / "project" / "source" / "thesis.tex").write_text("years of work")
+    with pytest.raises(
+        ProfileError, match=r"source is not of an earlier call and would be removed; name another folder"
+    ):
+        reproduce.reproduce(reproduce.parse("published", []), [PAGE], out=tmp_path / "project")
+    assert (tmp_path / "project" / "source" / "thesis.tex").exists()
 
 
 def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdnb import study
+from kdnb import results, study
 from kdnb.errors import ProfileError
 from kdnb.spec import DatasetId, RunSpec
 from tests.conftest import small_profile
@@ -48,6 +48,17 @@ def test_an_id_is_the_same_on_every_machine():
     """Literal on purpose: whoever changes what an id is made of orphans every store, and should mean to."""
     runs = {run.name: run.spec for run in study.build(small_profile(), HASH).runs}
     assert (runs["T1w"].id, runs["T1s_T2s_Ss"].id) == ("1d392478c619ba7d", "60bb4ad6315eda0f")
+
+
+def test_where_ones_own_images_lie_is_no_part_of_a_study():
+    here, there = (
+        small_profile(dataset={"name": f"imagefolder:{path}", "size": 32, "train_list": f"{path}.txt"})
+        for path in ("/home/me/pets", "pets")
+    )
+    ids = [[run.spec.id for run in study.build(profile, HASH).runs] for profile in (here, there)]
+    assert ids[0] == ids[1]
+    assert results.settings(here, HASH) == results.settings(there, HASH)
+    assert results.settings(here, HASH) != results.settings(here, "f" * 16)
 
 
 @given(st.sampled_from(["seed", "member", "augmentation", "epochs", "hash", "temperature"]))
@@ -120,6 +131,10 @@ def test_overrides_change_single_settings():
     ("override", "message"),
     [
         ("teacher.train.epoch=2", r"teacher\.train\.epoch: Extra inputs.*there are epochs, batch_size"),
+        (
+            "student.train.schedule={kind: one-cycle, warmup_epochs: 5}",
+            r"one-cycle\.warmup_epochs: .*there are kind, rise",
+        ),
         ("student.train.epochs=0", r"student\.train\.epochs: .*greater than or equal to 1, got 0"),
         ("student.train.epochs=many", r"student\.train\.epochs: .*valid integer.*got 'many'"),
         ("ensembles=[xy]", r"one letter a teacher.*'xy'"),
@@ -158,3 +173,25 @@ def test_an_unknown_augmentation_in_a_spec_is_named():
             RunSpec.model_validate(spec.model_dump() | {"augmentation": name})
     for name in ("clean", "dial:0", "dial:0.25", "dial:1", "dial:1.0"):
         assert RunSpec.model_validate(spec.model_dump() | {"augmentation": name}).augmentation == name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0;1", "not a list of seeds; write 0,1,2 or 0-4"),
+        ("4-0", "not a list of seeds"),
+        ("4294967296", "the seed 4294967296 is too large; seeds go from 0 to 4294967295"),
+        ("0-4000000000", "are 4000000001 seeds; name at most 1000"),
+    ],
+)
+def test_seeds_that_cannot_be_are_named(text, message):
+    with pytest.raises(ProfileError, match=message):
+        study.parse_seeds(text)
+    assert study.parse_seeds("0, 2-4,2") == (0, 2, 3, 4)
+
+
+def test_a_profile_that_is_no_text_says_so(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("about: größer".encode("latin-1"))
+    with pytest.raises(ProfileError, match=r"mine\.yaml is not a readable text file in UTF-8"):
+        study.load_profile(str(path))

@@ -8,9 +8,9 @@ import torch
 
 from kdnb import attention, augment, evidence, execute, measures, study, train
 from kdnb import table as tables
-from kdnb.errors import IncompleteError
+from kdnb.errors import IncompleteError, StoreError
 from kdnb.record import views
-from kdnb.store import Store
+from kdnb.store import Entry, Store
 from tests.conftest import small_profile
 
 
@@ -30,6 +30,21 @@ def store(grid, tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(grid, store):
     return tables.table(grid, store)
+
+
+def test_runs_whose_images_stood_in_another_order_are_not_compared(grid, store, monkeypatch):
+    whole = Entry.predictions.func
+    turned = next(run.spec.id for run in grid.runs if run.name == "T1w")
+
+    def predictions(entry):
+        answers = dict(whole(entry))
+        if entry.spec.id == turned:
+            answers["validation/labels"] = answers["validation/labels"].flip(0)
+        return answers
+
+    monkeypatch.setattr(Entry, "predictions", property(predictions))
+    with pytest.raises(StoreError, match="T1s and T1w were measured on validation images in another order"):
+        tables.table(grid, store)
 
 
 def value(table, **where):
