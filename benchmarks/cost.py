@@ -20,11 +20,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from kdnb import environment, estimate, models, record, study, table, train
-from kdnb.datasets import Dataset
-from kdnb.spec import RunSpec
-from kdnb.store import Store
-from kdnb.study import Study
+from kdnb import environment
+from kdnb.study import estimate, grid as study
+from kdnb.training import models, observe as record, train
+from kdnb.evidence import table
+from kdnb.images.datasets import Dataset
+from kdnb.training.spec import RunSpec
+from kdnb.study.store import Store
+from kdnb.study.grid import Study
 
 ROLES = ("teachers", "students w", "students s", "records", "measures")
 

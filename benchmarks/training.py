@@ -24,11 +24,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kdnb import augment, environment, estimate, models, study, train
-from kdnb.checkpoint import Checkpoints
-from kdnb.counter import Stream
-from kdnb.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.spec import RunSpec
+from kdnb import environment
+from kdnb.images import augment
+from kdnb.study import estimate, grid as study
+from kdnb.training import models, train
+from kdnb.training.checkpoint import Checkpoints
+from kdnb.images.counter import Stream
+from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
+from kdnb.training.spec import RunSpec
 
 
 def random_images(count: int, classes: int, seed: int) -> Split:

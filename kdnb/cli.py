@@ -35,14 +35,14 @@ class Where:
 
     def study(self) -> Any:
         """The study, and the data set it is on."""
-        from kdnb import study
+        from kdnb.study import grid as study
 
         profile = study.load_profile(self.profile, self.overrides)
         dataset = profile.dataset.load(self.data_root)
         return study.build(profile, dataset.hash, self.seeds), dataset
 
     def open_store(self) -> Any:
-        from kdnb.store import Store
+        from kdnb.study.store import Store
 
         return Store(self.store)
 
@@ -50,7 +50,7 @@ class Where:
 def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    from kdnb import study
+    from kdnb.study import grid as study
 
     try:
         return study.parse_seeds(value)
@@ -102,7 +102,8 @@ def cli(traceback: bool) -> None:  # read by main
 @click.option("--probe/--no-probe", default=True, help="Time two batches of each kind of network.")
 def plan(where: Where, device: str, probe: bool) -> None:
     """Say what a run would train, what the store holds, and how long it would take here."""
-    from kdnb import environment, estimate, execute
+    from kdnb import environment
+    from kdnb.study import estimate, execute
 
     study, dataset = where.study()
     store = where.open_store()
@@ -139,7 +140,8 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     import os
     import signal
 
-    from kdnb import environment, estimate, execute
+    from kdnb import environment
+    from kdnb.study import estimate, execute
 
     environment.choose_device(device)
     study, dataset = where.study()
@@ -200,8 +202,8 @@ def status(where: Where) -> None:
 @click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims.")
 def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
     """Print the measures of every run, or write all of them as CSV."""
-    from kdnb import evidence
-    from kdnb import table as tables
+    from kdnb.evidence import claims as evidence
+    from kdnb.evidence import table as tables
 
     study, dataset = where.study()
     rows = (tables.curves if curves else tables.table)(study, where.open_store())
@@ -235,8 +237,8 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
 def publish(where: Where, results: Path | None, device: str, weights: bool, uncommitted: bool) -> None:
     """Write the records of whole seeds into the folder that the book is told from."""
-    from kdnb import publish as publishing
-    from kdnb import results as records
+    from kdnb.evidence import publish as publishing
+    from kdnb.evidence import results as records
 
     study, dataset = where.study()
     folder = results or records.home() / study.profile.name
@@ -255,8 +257,8 @@ def publish(where: Where, results: Path | None, device: str, weights: bool, unco
 @click.argument("theirs", type=click.Path(file_okay=False), required=False)
 def diff(ours: str, theirs: str | None) -> None:
     """Compare two folders of records, claim by claim (THEIRS: default the published ones of the same profile)."""
-    from kdnb import diff as differences
-    from kdnb import results as records
+    from kdnb.evidence import diff as differences
+    from kdnb.evidence import results as records
 
     here = records.read(ours)
     click.echo(differences.describe(here, records.read(records.published(theirs, like=here.profile.name))))
@@ -282,7 +284,7 @@ def reproduce(
     build: bool,
 ) -> None:
     """Train what is missing, run the book's pages on it, and build the book: all of PAGES, or every page."""
-    from kdnb import reproduce as book
+    from kdnb.book import reproduce as book
 
     asked = book.parse(profile, given)
     made = book.reproduce(asked, pages, store=store, out=out, timeout=timeout, build=build)
@@ -294,9 +296,10 @@ def reproduce(
 @click.option("--store", help="Folder of the results.")
 def doctor(data_root: str | None, store: str | None) -> None:
     """Say what is found where, and what is missing with the command that gets it."""
-    from kdnb import datasets, environment
-    from kdnb.store import Store
-    from kdnb.study import profile_names
+    from kdnb import environment
+    from kdnb.images import datasets
+    from kdnb.study.store import Store
+    from kdnb.study.grid import profile_names
 
     device = environment.choose_device()
     for name, value in environment.describe(device).items():

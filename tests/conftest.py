@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdnb import datasets, study
-from kdnb.datasets import Dataset
-from kdnb.spec import OneCycleSchedule, TrainSpec
-from kdnb.study import DatasetConfig, NetworkConfig, Profile
+from kdnb.images import datasets
+from kdnb.study import grid as study
+from kdnb.images.datasets import Dataset
+from kdnb.training.spec import OneCycleSchedule, TrainSpec
+from kdnb.study.grid import DatasetConfig, NetworkConfig, Profile
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

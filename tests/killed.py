@@ -9,14 +9,15 @@ import os
 import signal
 import sys
 
-from kdnb import checkpoint, execute, record
-from kdnb import store as stores
+from kdnb.training import checkpoint, observe as record
+from kdnb.study import execute
+from kdnb.study import store as stores
 from tests.conftest import small_profile
 
 
 def task(store, dataset_hash):
     """Two students without teachers, on the real digits."""
-    from kdnb import study
+    from kdnb.study import grid as study
 
     grid = study.build(small_profile(ensembles=("",)), dataset_hash)
     specs = [run.spec for run in grid.runs if run.name == "Ss"]
@@ -51,7 +52,7 @@ def half(tensors, path, header):
 
 
 def main(folder, point):
-    from kdnb import datasets
+    from kdnb.images import datasets
 
     on_epoch = None
     if point == "between-epochs":

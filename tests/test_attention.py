@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from torch import Tensor, nn
 
-from kdnb import attention, models
-from kdnb.models import Network, VisionTransformer
-from kdnb.spec import ModelSpec
+from kdnb.evidence import overlap as attention
+from kdnb.training import models
+from kdnb.training.models import Network, VisionTransformer
+from kdnb.training.spec import ModelSpec
 
 examples = settings(max_examples=50, deadline=None, derandomize=True)
 

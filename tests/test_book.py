@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 import yaml
 
-from kdnb import reproduce
+from kdnb.book import reproduce
 
 ROOT = Path(__file__).parents[1]
 THEMES = ("light", "dark")
@@ -106,7 +106,7 @@ def test_every_picture_has_a_text(pages):
 
 
 def test_every_claim_has_its_place_on_its_page(pages):
-    from kdnb import evidence
+    from kdnb.evidence import claims as evidence
 
     for claim in evidence.CLAIMS:
         assert f"claim-{claim.key.lower()}" in pages[f"notebooks/{claim.page}.html"].anchors
@@ -114,13 +114,13 @@ def test_every_claim_has_its_place_on_its_page(pages):
 
 def test_every_module_is_in_the_reference(pages):
     modules = {f"kdnb.{path.stem}" for path in (ROOT / "kdnb").glob("*.py")}
-    internal = {"kdnb.__init__", "kdnb.cli", "kdnb.progress", "kdnb.reference"}
+    internal = {"kdnb.__init__", "kdnb.cli", "kdnb.progress", "kdnb.book.reference"}
     missing = {name for name in modules - internal if f"module-{name}" not in pages["book/api.html"].anchors}
     assert missing == set()
 
 
 def test_every_setting_says_what_it_means():
-    from kdnb import reference
+    from kdnb.book import reference
 
     for model in reference.MODELS:
         silent = [name for name, (_, text) in reference.documented(model).items() if not text and name != "kind"]
@@ -129,7 +129,7 @@ def test_every_setting_says_what_it_means():
 
 
 def test_the_cost_of_a_seed_is_told_from_its_records(tmp_path):
-    from kdnb import reference
+    from kdnb.book import reference
 
     (tmp_path / "cost-cpu.csv").write_text(
         "role,runs,tflop,images_per_second,gflops,minutes,share_of_peak,peak_gflops,memory_gb,machine\n"

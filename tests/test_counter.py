@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdnb.counter import Purpose, Stream, philox4x32
+from kdnb.images.counter import Purpose, Stream, philox4x32
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
 KNOWN_ANSWERS = {

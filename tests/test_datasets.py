@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kdnb import datasets, readers
-from kdnb.datasets import Dataset, Split, content_hash, load
+from kdnb.images import datasets, readers
+from kdnb.images.datasets import Dataset, Split, content_hash, load
 from kdnb.errors import DataError
 
 CLASSES = ("apple", "bear", "worm")

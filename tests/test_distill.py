@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdnb import distill
-from kdnb.spec import CosineSchedule, DistillSpec, OneCycleSchedule, StepSchedule, TrainSpec
+from kdnb.training import objectives as distill
+from kdnb.training.spec import CosineSchedule, DistillSpec, OneCycleSchedule, StepSchedule, TrainSpec
 
 PAPER = DistillSpec(temperature=3.0, alpha=0.6)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdnb import evidence
-from kdnb.table import COLUMNS
+from kdnb.evidence import claims as evidence
+from kdnb.evidence.table import COLUMNS
 
 CONTRASTS = [c for claim in evidence.CLAIMS for c in claim.estimands if isinstance(c, evidence.Contrast)]
 finite = st.floats(-1, 1).filter(lambda x: abs(x) > 1e-6)

@@ -4,9 +4,10 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import pytest
 
-from kdnb import environment, execute, study
+from kdnb import environment
+from kdnb.study import execute, grid as study
 from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
-from kdnb.store import Store
+from kdnb.study.store import Store
 from tests.conftest import small_profile
 
 

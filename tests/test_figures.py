@@ -11,11 +11,12 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from kdnb import attention, evidence, figures
+from kdnb.evidence import overlap as attention, claims as evidence
+from kdnb.book import figures
 from kdnb.errors import IncompleteError
-from kdnb.results import Explorer
-from kdnb.study import ALL_ENSEMBLES
-from kdnb.table import COLUMNS
+from kdnb.evidence.results import Explorer
+from kdnb.study.grid import ALL_ENSEMBLES
+from kdnb.evidence.table import COLUMNS
 
 SMALL_GRID = ("", "w", "s", "ww", "ws", "ss", "www", "sss")
 VIEWS = ("clean", "weak", "strong")

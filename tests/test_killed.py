@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdnb import execute
-from kdnb.store import Store
+from kdnb.study import execute
+from kdnb.study.store import Store
 from tests import killed
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from kdnb import measures
+from kdnb.evidence import measures
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from kdnb import models
+from kdnb.training import models
 from kdnb.errors import DataError, ProfileError
-from kdnb.models import Network
-from kdnb.spec import ModelSpec
+from kdnb.training.models import Network
+from kdnb.training.spec import ModelSpec
 
 
 def build(name: str, seed: int = 0, side: int = 32) -> Network:
@@ -201,8 +201,8 @@ def test_a_projection_is_a_strided_1x1_convolution(side):
 
 TRAINING = """
 import torch
-from kdnb import models
-from kdnb.spec import ModelSpec
+from kdnb.training import models
+from kdnb.training.spec import ModelSpec
 
 network = models.build(ModelSpec(name="resnet8-w8"), 10, 32, 0).to(memory_format=torch.channels_last)
 optimiser = torch.optim.SGD(network.parameters(), 0.05)

@@ -13,7 +13,7 @@ import nbformat
 import papermill
 import pytest
 
-from kdnb import pages
+from kdnb.book import pages
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -9,11 +9,13 @@ import matplotlib.figure
 import pandas as pd
 import pytest
 
-from kdnb import environment, evidence, pages, results, widgets
+from kdnb import environment
+from kdnb.evidence import claims as evidence, results
+from kdnb.book import pages, explorers as widgets
 from kdnb.errors import IncompleteError, ProfileError
-from kdnb.pages import Parameters
-from kdnb.results import home
-from kdnb.store import Store
+from kdnb.book.pages import Parameters
+from kdnb.evidence.results import home
+from kdnb.study.store import Store
 
 RECORDS = home() / "smoke"
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb import attention, diff, execute, publish, results, study
-from kdnb import table as tables
+from kdnb.evidence import overlap as attention, diff, publish, results
+from kdnb.study import execute, grid as study
+from kdnb.evidence import table as tables
 from kdnb.errors import IncompleteError
-from kdnb.store import Entry, Store
+from kdnb.study.store import Entry, Store
 from tests.conftest import small_profile
 
 CLEAN = {"commit": "0123456789abcdef", "uncommitted_changes": False, "device": "cpu"}

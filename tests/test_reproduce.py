@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from kdnb import pages, reproduce
+from kdnb.book import pages, reproduce
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from tests.test_pages import TINY
 

@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from kdnb import checkpoint, environment, execute, record, train
+from kdnb import environment
+from kdnb.training import checkpoint, observe as record, train
+from kdnb.study import execute
 from kdnb.errors import StoreError
-from kdnb.store import Store
+from kdnb.study.store import Store
 
 CPU = torch.device("cpu")
 FILES = (

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdnb import results, study
+from kdnb.evidence import results
+from kdnb.study import grid as study
 from kdnb.errors import ProfileError
-from kdnb.spec import DatasetId, RunSpec
+from kdnb.training.spec import DatasetId, RunSpec
 from tests.conftest import small_profile
 
 HASH = "0123456789abcdef"

@@ -6,11 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb import attention, augment, evidence, execute, measures, study, train
-from kdnb import table as tables
+from kdnb.evidence import overlap as attention, claims as evidence, measures
+from kdnb.images import augment
+from kdnb.study import execute, grid as study
+from kdnb.training import train
+from kdnb.evidence import table as tables
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.record import views
-from kdnb.store import Entry, Store
+from kdnb.training.observe import views
+from kdnb.study.store import Entry, Store
 from tests.conftest import small_profile
 
 

@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 
-from kdnb import study, train
-from kdnb.checkpoint import Checkpoints
+from kdnb.study import grid as study
+from kdnb.training import train
+from kdnb.training.checkpoint import Checkpoints
 from kdnb.errors import DivergedError
-from kdnb.models import ResNet
-from kdnb.spec import DistillSpec
-from kdnb.study import ALL_ENSEMBLES
+from kdnb.training.models import ResNet
+from kdnb.training.spec import DistillSpec
+from kdnb.study.grid import ALL_ENSEMBLES
 from tests.conftest import small_profile
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Explorers carry the records as they are, say what they show without a script, and compute as `kdnb.attention` does."""
+"""Explorers carry the records as they are, say what they show without a script, and compute as `kdnb.evidence.overlap` does."""
 
 import json
 import re
@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb import attention, results, widgets
+from kdnb.evidence import overlap as attention, results
+from kdnb.book import explorers as widgets
 from kdnb.errors import IncompleteError
-from kdnb.results import Results
-from kdnb.table import select
+from kdnb.evidence.results import Results
+from kdnb.evidence.table import select
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"

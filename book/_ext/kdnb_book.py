@@ -1,6 +1,6 @@
 """What the book's pages ask of the code while they are built: generated tables and figures, and assets of its own.
 
-``{kdnb} parameters``, ``profiles``, ``calibration`` and ``cost`` place what `kdnb.reference` generates. The built book
+``{kdnb} parameters``, ``profiles``, ``calibration`` and ``cost`` place what `kdnb.book.reference` generates. The built book
 loads nothing from elsewhere: MathJax comes from the npm registry in the version that package-lock.json pins, and is copied
 beside the pages. Without npm the build says so, and formulas then need the network.
 """
@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
-from kdnb import reference
+from kdnb.book import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 VENDOR = "vendor/mathjax/tex-mml-chtml.js"

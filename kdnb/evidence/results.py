@@ -1,10 +1,10 @@
 """Published records: what the book's pages, and nothing else, are made of.
 
-A folder for each profile, written by `kdnb.publish` and read here. It is text where text will do, so that a new seed is a
+A folder for each profile, written by `kdnb.evidence.publish` and read here. It is text where text will do, so that a new seed is a
 small change that a person can review; no data set and no training is needed to read it::
 
     <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format
-                        seed-<n>/measures.csv     the tidy table (`kdnb.table`)
+                        seed-<n>/measures.csv     the tidy table (`kdnb.evidence.table`)
                                  curves.csv       the training logs
                                  reliability.csv  confidence and accuracy in ten bins
                                  dial.csv         accuracy and affinity against the strength of augmentation
@@ -25,9 +25,10 @@ import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb import evidence, models
+from kdnb.evidence import claims as evidence
+from kdnb.training import models
 from kdnb.errors import IncompleteError
-from kdnb.study import Profile, explain
+from kdnb.study.grid import Profile, explain
 
 FORMAT = 2
 """Of the records: a page may rely on all that this version writes. It grows when measures are added or changed."""
@@ -92,17 +93,17 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The tidy table; columns `kdnb.table.COLUMNS`."""
+        """The tidy table; columns `kdnb.evidence.table.COLUMNS`."""
         return self._read("measures.csv")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """The training logs, as `kdnb.table.curves` gives them."""
+        """The training logs, as `kdnb.evidence.table.curves` gives them."""
         return self._read("curves.csv")
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
-        """profile, seed, run, view, bin (1 to 10), count, confidence, accuracy; as `kdnb.measures.reliability`."""
+        """profile, seed, run, view, bin (1 to 10), count, confidence, accuracy; as `kdnb.evidence.measures.reliability`."""
         return self._read("reliability.csv")
 
     @cached_property
@@ -112,12 +113,12 @@ class Results:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """`kdnb.evidence.effects` of the table."""
+        """`kdnb.evidence.claims.effects` of the table."""
         return evidence.effects(self.table)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`kdnb.evidence.verdicts` of the effects."""
+        """`kdnb.evidence.claims.verdicts` of the effects."""
         return evidence.verdicts(self.effects)
 
     @cached_property
@@ -250,7 +251,7 @@ def published_seeds(folder: Path) -> tuple[int, ...]:
 
 def home() -> Path:
     """Where the book's records are in a checkout: ``book/results``, beside the package."""
-    return Path(__file__).resolve().parents[1] / "book" / "results"
+    return Path(__file__).resolve().parents[2] / "book" / "results"
 
 
 def published(root: str | Path | None = None, like: str = "") -> Path:

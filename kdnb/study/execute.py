@@ -2,26 +2,36 @@
 
 The unit of work is a lockstep group (`Task`): plain data that pickles, so that a pool of processes or a cluster's
 executor can take it, given a store that all of them reach. A task that finds a run in the store does nothing for it; one
-that finds it being trained by another process waits and reads. Teachers go first; a group of students is handed out when
-its teachers are in the store.
+that finds it being trained by another process waits and reads. Origins go first, then teachers; a group is handed out
+when what it starts from and learns from is in the store.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 
-from kdnb import datasets, environment, models, record
+from kdnb import environment
 from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError
+from kdnb.images import datasets
 from kdnb.progress import Progress
-from kdnb.spec import RunSpec
-from kdnb.store import Store
-from kdnb.study import DatasetConfig, Run, Study
-from kdnb.train import OnEpoch, Trained, train
+from kdnb.study.grid import Run, Study
+from kdnb.study.profile import DatasetConfig
+from kdnb.study.store import Store
+from kdnb.training import models
+from kdnb.training.objectives import KINDS
+from kdnb.training.observe import observe
+from kdnb.training.spec import FreshOrigin, RunOrigin, RunSpec
+from kdnb.training.train import OnEpoch, Trained, initial, train
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,18 @@ class Task:
     device: str = "auto"
     threads: int | None = None
     """of torch within an operation; None leaves them as they are"""
+    files: tuple[tuple[str, str], ...] = ()
+    """(SHA-256, path) of the weights that runs start from"""
 
     @property
-    def teachers(self) -> set[str]:
+    def needs(self) -> set[str]:
         """ids of the runs that must be in the store first"""
-        return {teacher for spec in self.specs for teacher in spec.teachers}
+        return {run for spec in self.specs for run in needed_by(spec)}
+
+
+def needed_by(spec: RunSpec) -> tuple[str, ...]:
+    """ids of the runs that a run starts from or learns from"""
+    return (*spec.teachers, *([spec.origin.run] if isinstance(spec.origin, RunOrigin) else []))
 
 
 @dataclass(frozen=True)
@@ -75,17 +92,18 @@ class Report:
             raise IncompleteError(f"{len(self.failed)} runs are missing; {name}: {reason}")
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _dataset(config: DatasetConfig, root: str | None) -> datasets.Dataset:
     return config.load(root)
 
 
 def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
-    """Trains what of the group the store lacks, records it, and puts it there. At home in any process.
+    """Trains what of the group the store lacks, observes it, and puts it there. At home in any process.
 
     Raises:
-        DataError: the data set cannot be loaded, or is not the one that the specs name.
-        StoreError: a teacher is not in the store, or the store cannot be written.
+        DataError: the data set or weights cannot be loaded, or are not those that the specs name.
+        StoreError: a run that is needed is not in the store, or the store cannot be written.
+        ProfileError: an objective that these teachers cannot serve.
     """
     began = time.perf_counter()
     if task.threads:
@@ -107,19 +125,75 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             taught_by = {teacher for spec in missing for teacher in spec.teachers}
             teachers = {teacher: load_network(store, teacher, dataset, device) for teacher in sorted(taught_by)}
             results = train(
-                missing, dataset, teachers, device, checkpoints=store.checkpoints, on_epoch=on_epoch, code=code
+                missing,
+                dataset,
+                teachers,
+                device,
+                untrained=_untrained(store, missing, dataset, device),
+                origins=_origins(store, missing, dict(task.files)),
+                checkpoints=store.checkpoints,
+                on_epoch=on_epoch,
+                code=code,
             )
             failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
             finished = {run: result for run, result in results.items() if isinstance(result, Trained)}
             if finished:
                 specs = [spec for spec in missing if spec.id in finished]
                 networks = {run: result.network for run, result in finished.items()}
-                records = record.record(networks, specs, dataset, teachers, device)
+                observations = observe(networks, specs, dataset, teachers, device)
                 for spec in specs:
                     about = environment.describe(device, finished[spec.id].code)
-                    store.write(spec, finished[spec.id], records[spec.id], about)
+                    store.write(spec, finished[spec.id], observations[spec.id], about)
     done = tuple(run for run in ids if run not in failed)
     return Outcome(done, tuple(finished), failed, time.perf_counter() - began)
+
+
+def _untrained(
+    store: Store, specs: Sequence[RunSpec], dataset: datasets.Dataset, device: torch.device
+) -> dict[str, models.Network]:
+    """Networks of the teachers' architectures with random weights, for the objectives that listen to such."""
+    wanted = {
+        teacher
+        for spec in specs
+        if spec.objective and KINDS[spec.objective.kind].hears == "untrained"
+        for teacher in spec.teachers
+    }
+    networks = {}
+    for teacher in sorted(wanted):
+        spec = store.entry(teacher).spec.model_copy(update={"origin": FreshOrigin()})
+        networks[teacher] = initial(spec, len(dataset.classes), dataset.side, device).eval()
+    return networks
+
+
+def _origins(store: Store, specs: Sequence[RunSpec], files: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:
+    """The weights that each run starts from, by the run's id.
+
+    Raises:
+        DataError: a file of weights is missing, not safetensors, or another than was planned.
+    """
+    weights: dict[str, dict[str, Tensor]] = {}
+    for spec in specs:
+        if spec.origin.kind == "run":
+            weights[spec.id] = store.entry(spec.origin.run).weights
+        elif spec.origin.kind == "imagenet":
+            weights[spec.id] = models.imagenet_weights(spec.model.name)
+        elif spec.origin.kind == "file":
+            weights[spec.id] = _read_weights(spec.origin.sha256, files)
+    return weights
+
+
+def _read_weights(sha256: str, files: Mapping[str, str]) -> dict[str, Tensor]:
+    if sha256 not in files:
+        raise DataError(f"no file is named for the weights with SHA-256 {sha256}; plan the study again")
+    path = Path(files[sha256])
+    try:
+        content = path.read_bytes()
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"the weights {path} cannot be read ({error}); name a safetensors file") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"the weights {path} are not those that the study was planned with; plan it again")
+    return tensors
 
 
 def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torch.device) -> models.Network:
@@ -129,22 +203,42 @@ def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torc
         StoreError: the store lacks it or has it damaged.
     """
     entry = store.entry(run)
-    model = entry.spec.model.model_copy(update={"pretrained": False})
-    network = models.build(model, len(dataset.classes), entry.spec.side or dataset.side, seed=0)
+    network = models.build(entry.spec.model, len(dataset.classes), entry.spec.side or dataset.side, seed=0)
     network.load_state_dict(entry.weights)
     return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def packaged(run: str) -> Path | None:
+    """Where the package has a run that nobody needs to train: the origins of its profiles."""
+    folder = Path(str(resources.files("kdnb"))) / "data" / "origins" / run
+    return folder if folder.is_dir() else None
 
 
 def tasks(
     study: Study, store: Store, *, data_root: str | Path | None = None, device: str = "auto", threads: int | None = None
 ) -> tuple[list[Task], list[Run]]:
-    """What is to be trained, in lockstep groups, and the runs that the store holds."""
+    """What is to be trained, in lockstep groups, and the runs that the store holds.
+
+    Origins that nothing missing starts from are left alone; those that come with the package are put into the store.
+    """
     held = [run for run in study.runs if store.holds(run.spec.id)]
     held_ids = {run.spec.id for run in held}
     missing = [run for run in study.runs if run.spec.id not in held_ids]
+    wanted = {needed for run in missing for needed in needed_by(run.spec)}
+    for origin in study.origins:
+        there = store.holds(origin.spec.id)
+        folder = packaged(origin.spec.id)
+        if not there and folder is not None and origin.spec.id in wanted:
+            store.adopt(origin.spec.id, folder)
+            there = True
+        if there:
+            held.insert(0, origin)
+        elif origin.spec.id in wanted:
+            missing.insert(0, origin)
     root = str(data_root) if data_root is not None else None
+    files = tuple(sorted(study.files.items()))
     return [
-        Task(tuple(run.spec for run in group), study.profile.dataset, str(store.root), root, device, threads)
+        Task(tuple(run.spec for run in group), group[0].dataset, str(store.root), root, device, threads, files)
         for group in study.groups(missing)
     ], held
 
@@ -169,10 +263,10 @@ def execute(
         bar: show a progress bar; None decides by whether somebody looks on.
 
     Returns:
-        A report; a run that diverged, and those that needed it as a teacher, are in its `failed`.
+        A report; a run that diverged, and those that needed it, are in its `failed`.
 
     Raises:
-        DataError, StoreError: as `run_task`.
+        DataError, StoreError, ProfileError: as `run_task`.
         KdnbError: a worker of the executor died.
     """
     began = time.perf_counter()
@@ -180,17 +274,18 @@ def execute(
     done, trained = {run.spec.id for run in held}, 0
     failed: dict[str, str] = {}
     total = sum(weigh(spec) for task in waiting for spec in task.specs)
+    count = len(done) + sum(len(task.specs) for task in waiting)
     with Progress(total, bar=bar) as progress:
 
-        def on_epoch(epoch: int, members: Iterable[RunSpec]) -> None:
-            members = list(members)
-            label = f"{_label(study, members)}, epoch {epoch + 1}"
-            progress.advance(sum(weigh(spec) / spec.train.epochs for spec in members), label)
+        def on_epoch(epoch: int, runs: Iterable[RunSpec]) -> None:
+            runs = list(runs)
+            label = f"{_label(study, runs)}, epoch {epoch + 1}"
+            progress.advance(sum(weigh(spec) / spec.train.epochs for spec in runs), label)
 
         running: dict[Future[Outcome], Task] = {}
         while waiting or running:
             waiting = _drop_orphans(study, waiting, failed)
-            for task in [task for task in waiting if task.teachers <= done]:
+            for task in [task for task in waiting if task.needs <= done]:
                 if executor is None and running:
                     break  # this process does one task at a time
                 running[_submit(executor, task, on_epoch)] = task
@@ -202,7 +297,7 @@ def execute(
                 failed.update(outcome.failed)
                 if executor is not None:
                     progress.advance(sum(weigh(spec) for spec in task.specs), _label(study, task.specs))
-                progress.line(_tell(study, task, outcome, len(done), len(study.runs)))
+                progress.line(_line(study, task, outcome, len(done), count))
     report = {f"{study.by_id[run].name}, seed {study.by_id[run].seed}": reason for run, reason in failed.items()}
     return Report(trained, len(done) - trained, report, time.perf_counter() - began)
 
@@ -225,25 +320,25 @@ def _submit(executor: Executor | None, task: Task, on_epoch: OnEpoch) -> Future[
 
 
 def _drop_orphans(study: Study, waiting: list[Task], failed: dict[str, str]) -> list[Task]:
-    """Students whose teacher failed cannot be trained: noted, and taken out of their groups."""
+    """Runs that need one that failed cannot be trained: noted, and taken out of their groups."""
     kept = []
     for task in waiting:
-        orphans = {spec.id: next((t for t in spec.teachers if t in failed), None) for spec in task.specs}
-        for run, teacher in orphans.items():
-            if teacher is not None:
-                failed[run] = f"its teacher {study.by_id[teacher].name} is missing"
+        orphans = {spec.id: next((run for run in needed_by(spec) if run in failed), None) for spec in task.specs}
+        for run, missing in orphans.items():
+            if missing is not None:
+                failed[run] = f"{study.by_id[missing].name}, which it needs, is missing"
         specs = tuple(spec for spec in task.specs if orphans[spec.id] is None)
         if specs:
-            kept.append(Task(specs, task.dataset, task.store, task.data_root, task.device, task.threads))
+            kept.append(replace(task, specs=specs))
     return kept
 
 
 def _label(study: Study, specs: Iterable[RunSpec]) -> str:
     runs = [study.by_id[spec.id] for spec in specs]
-    names = runs[0].name if len(runs) == 1 else f"{len(runs)} students S{runs[0].name[-1]}"
-    return f"{names}, seed {runs[0].seed}"
+    names = runs[0].name if len(runs) == 1 else f"{len(runs)} {runs[0].spec.role}s, {runs[0].spec.augmentation}"
+    return names if runs[0].spec.role == "origin" else f"{names}, seed {runs[0].seed}"
 
 
-def _tell(study: Study, task: Task, outcome: Outcome, done: int, total: int) -> str:
+def _line(study: Study, task: Task, outcome: Outcome, done: int, total: int) -> str:
     failures = "".join(f"; {reason}" for reason in outcome.failed.values())
     return f"{done} of {total} runs: {_label(study, task.specs)} took {outcome.seconds:.1f} s{failures}"

@@ -43,10 +43,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kdnb import readers
+from kdnb.images import readers
 from kdnb.errors import DataError
-from kdnb.readers import Content, FolderSource, ZipSource
-from kdnb.readers import Split as Split
+from kdnb.images.readers import Content, FolderSource, ZipSource
+from kdnb.images.readers import Split as Split
 
 DECODER = 2
 """Raised when the code would decode files to other pixels or another order, so that no old cached tensor is taken for a new
@@ -109,7 +109,7 @@ def load(
         dataset = _fashion_mnist(folder)
     elif name == "cifar100":
         dataset = _cifar100(folder)
-    elif match := re.fullmatch(r"cifar100-(\d+)|cifar100-imb(\d+)", name):
+    elif match := re.fullmatch(r"cifar100-(?:(\d+)|imb(\d+))(-rest)?", name):
         dataset = _cifar100_subset(name, match, folder, train_list, split_seed)
     elif name.startswith("imagefolder:"):
         dataset = _imagefolder(name, Path(name.removeprefix("imagefolder:")).expanduser(), size)
@@ -280,6 +280,8 @@ def _cifar100_subset(
         number = len(full.classes)
         keep = long_tail(int(match[2]), classes=number) if match[2] else [per_class] * number
         index = _from_seed(name, full, keep, split_seed)
+    if match[3]:
+        index = np.setdiff1d(np.arange(len(full.train)), index)
     return Dataset(name, full.classes, full.train.select(index), full.validation, full.mean, full.std)
 
 

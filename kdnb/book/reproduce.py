@@ -13,13 +13,14 @@ from pathlib import Path
 
 import nbformat
 
-from kdnb import diff, pages, results
+from kdnb.evidence import diff, results
+from kdnb.book import pages
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
-from kdnb.pages import Parameters
+from kdnb.book.pages import Parameters
 from kdnb.progress import Progress
-from kdnb.store import Store
+from kdnb.study.store import Store
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the notebooks and the book's prose are not in the installed package."""
 
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")

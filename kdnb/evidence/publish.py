@@ -1,4 +1,4 @@
-"""From the store to records that can be committed: small, mostly text, and made again by anyone (see `kdnb.results`)."""
+"""From the store to records that can be committed: small, mostly text, and made again by anyone (see `kdnb.evidence.results`)."""
 
 import json
 import os
@@ -13,13 +13,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb import __version__, environment, measures, record, results, table
-from kdnb.datasets import Dataset
+from kdnb import __version__, environment
+from kdnb.evidence import measures, results, table
+from kdnb.training import observe as record
+from kdnb.images.datasets import Dataset
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.execute import load_network
-from kdnb.store import Entry, Store
-from kdnb.study import Profile, Run, Study
-from kdnb.train import Normaliser, logits, sample
+from kdnb.study.execute import load_network
+from kdnb.study.store import Entry, Store
+from kdnb.study.grid import Profile, Run, Study
+from kdnb.training.train import Normaliser, logits, sample
 
 EXPLORED = 200
 """validation images in the explorers"""

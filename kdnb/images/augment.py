@@ -11,7 +11,7 @@ dial:S
     strength S from 0, the clean image, to 1, strong. With the draws held fixed, crop and shears grow and colours fade in
     continuously; a flip and AutoAugment's choices are all-or-nothing, the flip's probability grows with S.
 
-Each image has draws of its own, keyed by (seed, member, epoch, image index): see `kdnb.counter`. Drawing (`draw`) and
+Each image has draws of its own, keyed by (seed, member, epoch, image index): see `kdnb.images.counter`. Drawing (`draw`) and
 applying (`apply`) are separate, so that a test can give the same draws to torchvision's transforms for single images.
 
 Images that got the same operation at the same magnitude are handed to torchvision's kernel together; crops are two
@@ -32,7 +32,7 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.v2 import functional as ops
 
-from kdnb.counter import Purpose, Stream
+from kdnb.images.counter import Purpose, Stream
 from kdnb.errors import ProfileError
 
 CROP_ATTEMPTS = 10
@@ -70,6 +70,7 @@ class Recipe:
 
 CLEAN = Recipe()
 WEAK = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, rotation=15.0)
+BASE = Recipe(crop_scale=0.2, crop_ratio=4 / 3)
 STRONG = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, policy=1.0, hole=16 / 224)
 FILL = 128
 """AutoAugment's grey, for what a shear, translation or rotation uncovers."""
@@ -92,7 +93,7 @@ def dial(strength: float) -> Recipe:
 
 def recipe(name: str) -> Recipe:
     """The recipe called ``clean``, ``weak``, ``strong`` or ``dial:S``."""
-    named = {"clean": CLEAN, "weak": WEAK, "strong": STRONG}
+    named = {"clean": CLEAN, "base": BASE, "weak": WEAK, "strong": STRONG}
     if name in named:
         return named[name]
     if name.startswith("dial:"):
@@ -101,6 +102,16 @@ def recipe(name: str) -> Recipe:
         except ValueError:
             pass
     raise ProfileError(f"no augmentation {name!r}; there are {', '.join(named)}, and dial:S with S from 0 to 1")
+
+
+def symbol(name: str) -> str:
+    """How the names of runs write a recipe: ``w`` for weak, ``s`` for strong, ``c`` for clean, else its name."""
+    return {"clean": "c", "weak": "w", "strong": "s"}.get(name, name.replace(":", ""))
+
+
+def registered_identity(name: str) -> str:
+    """What tells a user's recipe from others of its name; empty for a recipe of the package."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -211,7 +222,7 @@ def _on(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like.device)
 
 
-def resized(images: Tensor, size: int | None) -> Tensor:
+def resized(images: Tensor, size: int | None, interpolation: str = "bicubic") -> Tensor:
     """The whole images, uint8 (N, 3, S, S), at another side; bicubic. As they are where `size` is None or S."""
     if size is None or size == images.shape[-1]:
         return images

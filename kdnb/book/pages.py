@@ -25,14 +25,17 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 from pydantic import ValidationError
 
-from kdnb import __version__, evidence, execute, figures, publish, results
-from kdnb import study as studies
+from kdnb import __version__
+from kdnb.evidence import claims as evidence, publish, results
+from kdnb.study import execute
+from kdnb.book import figures
+from kdnb.study import grid as studies
 from kdnb.errors import IncompleteError, ProfileError
-from kdnb.results import Results
-from kdnb.spec import Strict
-from kdnb.store import Store
-from kdnb.table import select
-from kdnb.widgets import Interactive
+from kdnb.evidence.results import Results
+from kdnb.training.spec import Strict
+from kdnb.study.store import Store
+from kdnb.evidence.table import select
+from kdnb.book.explorers import Interactive
 
 PUBLISHED = "published"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from kdnb.results import Results, differing
+from kdnb.evidence.results import Results, differing
 
 COLUMNS = (
     "claim", "what", "ours", "ours_low", "ours_high", "ours_seeds", "ours_verdict",

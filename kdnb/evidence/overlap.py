@@ -11,72 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdnb.models import Network, VisionTransformer
+from kdnb.training.models import Network, VisionTransformer
 
 THRESHOLD = 0.4
 """The paper's: a place is attended to where its heat exceeds this."""
 
 EPSILON = 1e-8
 """Keeps the scaling of a constant map finite, as released."""
-
-CamClass = Literal["sum", "predicted", "true"]
-
-
-def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = None) -> Tensor:
-    """Class activation maps: the classifier applied at each place of the feature map, bias included.
-
-    Args:
-        network: its `classifier` has weights (K, D).
-        maps: feature maps (N, D, h, w), what ``network.features`` gives.
-        of: ``predicted`` and ``true`` take one class's map (Zhou et al. 2016, eq. 2); ``sum`` adds up those of all
-            classes, as the paper's released code does.
-        labels: true classes (N,), for ``true``.
-
-    Returns:
-        (N, h, w). A constant such as the bias does not survive the scaling of `heatmaps`.
-    """
-    weight, bias = network.classifier.weight, network.classifier.bias
-    if of == "sum":
-        return torch.einsum("ndhw,d->nhw", maps, weight.sum(dim=0)) + bias.sum()
-    if of == "predicted":
-        chosen = network.head(maps).argmax(dim=1)
-    elif of == "true":
-        if labels is None:
-            raise ValueError("the map of the true class needs the labels")
-        chosen = labels
-    else:
-        raise ValueError(f"no class activation map of {of!r}; there are sum, predicted and true")
-    return torch.einsum("ndhw,nd->nhw", maps, weight[chosen]) + bias[chosen].view(-1, 1, 1)
-
-
-def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:
-    """Grad-CAM (Selvaraju et al. 2017, eqs 1 and 2) at the last feature map, by captum; (N, h, w), not negative.
-
-    For a network with global average pooling and one linear layer it is the positive part of the class activation map
-    without its bias, divided by h·w (ibid., section 3.1): the comparison is a test of both.
-
-    Args:
-        images: normalised, (N, 3, S, S).
-        target: the class to explain for each image, (N,).
-    """
-    from captum.attr import LayerGradCam
-
-    with torch.enable_grad():
-        maps: Tensor = LayerGradCam(network, network.features).attribute(images, target, relu_attributions=True)
-    return maps.detach().squeeze(1)
-
-
-def rollout(network: VisionTransformer, images: Tensor) -> Tensor:
-    """Attention rollout (Abnar & Zuidema 2020): attention, half of it identity for the residual, multiplied through the
-    blocks; the mean over output tokens, since the head pools all of them. (N, 8, 8), each summing to one."""
-    attentions = network.attentions(images).mean(dim=2)
-    tokens = attentions.shape[-1]
-    identity = torch.eye(tokens, device=attentions.device)
-    flow = identity.expand(len(images), tokens, tokens)
-    for block in attentions.unbind(dim=1):
-        flow = (0.5 * block + 0.5 * identity) @ flow
-    grid = network.features.grid
-    return flow.mean(dim=1).view(-1, grid, grid)
 
 
 def heatmaps(maps: Tensor, side: int) -> Tensor:

@@ -4,7 +4,7 @@
 
     <store>/runs/<id>/spec.json            the recipe
                       weights.safetensors  the network
-                      predictions.safetensors, attention.safetensors   see `kdnb.record`
+                      predictions.safetensors, attention.safetensors   see `kdnb.training.observe`
                       log.json, environment.json
                       manifest.json        SHA-256 of each of the files above, written last
     <store>/checkpoints/                   unfinished trainings
@@ -35,12 +35,12 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb.checkpoint import Checkpoints
-from kdnb.datasets import Dataset
+from kdnb.training.checkpoint import Checkpoints
+from kdnb.images.datasets import Dataset
 from kdnb.errors import StoreError
-from kdnb.record import Record
-from kdnb.spec import RunSpec
-from kdnb.train import Trained
+from kdnb.training.observe import Observations
+from kdnb.training.spec import RunSpec
+from kdnb.training.train import Trained
 
 _MANIFEST = "manifest.json"
 _FILES = (
@@ -89,7 +89,7 @@ class Entry:
         return tensors
 
     def verify(self) -> None:
-        """Reads every file.
+        """Reads and checks every file.
 
         Raises:
             StoreError: one is missing or damaged, or the spec is not the one that the folder is named after.
@@ -177,7 +177,7 @@ class Store:
             (place / "reason.txt").write_text(reason + "\n", encoding="utf-8")
         warnings.warn(f"{reason}: moved to {place}, to be trained again", stacklevel=4)
 
-    def write(self, spec: RunSpec, trained: Trained, record: Record, environment: dict[str, Any]) -> Entry:
+    def write(self, spec: RunSpec, trained: Trained, observations: Observations, environment: dict[str, Any]) -> Entry:
         """Adds a finished run, whole or not at all, and clears its checkpoint.
 
         Raises:
@@ -187,8 +187,8 @@ class Store:
         contents = {
             "spec.json": spec.model_dump_json(indent=1).encode(),
             "weights.safetensors": safetensors.torch.save(weights),
-            "predictions.safetensors": safetensors.torch.save(_plain(record.predictions)),
-            "attention.safetensors": safetensors.torch.save(_plain(record.attention)),
+            "predictions.safetensors": safetensors.torch.save(_plain(observations.predictions)),
+            "attention.safetensors": safetensors.torch.save(_plain(observations.attention)),
             "log.json": json.dumps(trained.log, indent=1).encode(),
             "environment.json": json.dumps(environment, indent=1).encode(),
         }
@@ -211,6 +211,32 @@ class Store:
             raise StoreError(f"cannot write the run {spec.id} into {self.root}: {error}") from None
         self.checkpoints.clear(spec.id)
         return Entry(self._folder(spec.id))
+
+    def adopt(self, run: str, folder: Path) -> Entry:
+        """Copies a whole run from another place, such as an origin that comes with the package; every file is checked.
+
+        Raises:
+            StoreError: it is damaged or another run, or it cannot be written.
+        """
+        source = Entry(folder)
+        source.verify()
+        if source.spec.id != run:
+            raise StoreError(f"{folder} holds the run {source.spec.id}, not {run}")
+        if not self._folder(run).is_dir():
+            unfinished: Path | None = None
+            with self._writing():
+                self._folder(run).parent.mkdir(parents=True, exist_ok=True)
+                unfinished = Path(tempfile.mkdtemp(prefix=f".{run}-", dir=self._folder(run).parent))
+                for name in (*_FILES, _MANIFEST):
+                    shutil.copyfile(folder / name, unfinished / name)
+                unfinished.chmod(0o755)
+                try:
+                    os.rename(unfinished, self._folder(run))
+                except OSError:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    if not self._folder(run).is_dir():  # else another process was faster
+                        raise
+        return Entry(self._folder(run))
 
     def note_dataset(self, dataset: Dataset) -> None:
         """Keeps the names of the training images, so that a drawn subset can be made again without its seed."""

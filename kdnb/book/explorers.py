@@ -2,7 +2,7 @@
 
 An explorer is HTML: its data as JSON, a static picture of its first state, and a table. In the book, ``explorers.js`` reads
 the data and puts controls in the picture's place; where there is no script, picture and table stay. In a running notebook
-`Interactive.live` gives the same controls as Jupyter widgets, computed in Python: `kdnb.pages.show` displays these where a
+`Interactive.live` gives the same controls as Jupyter widgets, computed in Python: `kdnb.book.pages.show` displays these where a
 person runs the notebook, and the HTML elsewhere, so that no state of a widget gets into a stored notebook.
 """
 
@@ -23,11 +23,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from kdnb import attention, augment, figures
-from kdnb.counter import Purpose, Stream
+from kdnb.evidence import overlap as attention
+from kdnb.images import augment
+from kdnb.book import figures
+from kdnb.images.counter import Purpose, Stream
 from kdnb.errors import IncompleteError
-from kdnb.results import Explorer, Results
-from kdnb.table import select
+from kdnb.evidence.results import Explorer, Results
+from kdnb.evidence.table import select
 
 IMAGES = 40
 """At most so many images are in the attention explorer; it is about their size that a page grows by."""

@@ -9,7 +9,7 @@ column         meaning
 ``role``       teacher, student, reference, ensemble
 ``ensemble``   letters of the teachers (``ws``), empty without
 ``student``    letter of the student's augmentation, empty for teachers
-``measure``    name of a function of `kdnb.measures` or `kdnb.attention`; ``teachers_accuracy``: of the mean of the logits that
+``measure``    name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`; ``teachers_accuracy``: of the mean of the logits that
                a student is compared with
 ``form``       textbook, or as-released (what the paper's code computes); see the function for what differs
 ``view``       of the validation images: clean, weak, strong; ``own``: the kind of view the run was trained on, of
@@ -28,11 +28,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kdnb import attention, measures
+from kdnb.evidence import overlap as attention, measures
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.record import VIEWS
-from kdnb.store import Entry, Store
-from kdnb.study import Run, Study
+from kdnb.training.observe import VIEWS
+from kdnb.study.store import Entry, Store
+from kdnb.study.grid import Run, Study
 
 COLUMNS = (
     "profile", "seed", "run", "role", "ensemble", "student", "measure", "form", "view", "against", "method", "value",

@@ -22,18 +22,12 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
-from kdnb.table import select
+from kdnb.evidence.statistics import bootstrap_interval, holm, interval, sign_flip_p, verdict
+from kdnb.evidence.table import select
 
-LEVEL = 0.05
-"""One-sided, for each direction."""
-
-EXACT_UP_TO = 20
-"""Of so many seeds, the sign-flip test goes through all assignments of signs; of more, it draws 2^20 of them."""
 
 STRONG, WEAK = "T1s_T2s", "T1w_T2w"
 """Two teachers, all strong or all weak: in every profile's grid."""
-
-Verdict = Literal["supported", "contradicted", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -266,71 +260,6 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
                 signed = effect * estimand.predicted > 0
                 rows.append((claim.key, estimand.what, place == 0, seed, effect, estimand.predicted, signed))
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
-
-
-def sign_flip_p(effects: Sequence[float], direction: Literal[-1, 1]) -> float:
-    """One-sided p of the mean of `effects` in a direction, by flipping the sign of each; 2^-n to 1.
-
-    Exact up to 20 effects. Of more, a million assignments are drawn, always the same, and the observed one is counted among
-    them, which keeps the test valid.
-
-    Raises:
-        ValueError: no effects, or one that is not finite.
-    """
-    if not len(effects) or not all(math.isfinite(effect) for effect in effects):
-        raise ValueError(f"a sign-flip test takes finite effects, and at least one, not {list(effects)}")
-    magnitudes = direction * np.asarray(effects, dtype=np.float64)
-    n, draws = len(effects), 1 << EXACT_UP_TO
-    if n <= EXACT_UP_TO:
-        flipped = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
-    else:
-        flipped = np.random.default_rng(0).integers(2, size=(draws, n), dtype=np.int8)
-        flipped[0] = 0
-    sums = (1.0 - 2.0 * flipped) @ magnitudes
-    # Equal sums may differ in their last bits, and must count as equal.
-    return float((sums >= sums[0] - 1e-12 * np.abs(magnitudes).sum()).mean())
-
-
-def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of the mean over seeds; NaN for a single one."""
-    from scipy.stats import t
-
-    n = len(effects)
-    if n < 2:
-        return float("nan"), float("nan")
-    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(np.std(effects, ddof=1)) / math.sqrt(n)
-    mean = float(np.mean(effects))
-    return mean - half, mean + half
-
-
-def bootstrap_interval(effects: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
-    """Percentile interval of the mean by drawing seeds with replacement (Efron 1979), for effects that are far from normal,
-    such as correlations. With few seeds it is too narrow; of two it would be no more than these two, and is NaN, as for a
-    single one. The draws are always the same."""
-    if len(effects) < 3:
-        return float("nan"), float("nan")
-    values = np.asarray(effects, dtype=np.float64)
-    drawn = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
-
-
-def verdict(effects: Sequence[float], predicted: Literal[-1, 1]) -> Verdict:
-    """The rule in the module's description."""
-    if sign_flip_p(effects, predicted) <= LEVEL:
-        return "supported"
-    opposite: Literal[-1, 1] = 1 if predicted == -1 else -1
-    return "contradicted" if sign_flip_p(effects, opposite) <= LEVEL else "inconclusive"
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values (Holm 1979), in their order; at most 1."""
-    order = sorted(range(len(p)), key=p.__getitem__)
-    adjusted, largest = [0.0] * len(p), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
-        adjusted[place] = largest
-    return adjusted
 
 
 def verdicts(effects: pd.DataFrame) -> pd.DataFrame:

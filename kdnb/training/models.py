@@ -13,17 +13,18 @@ name                        network
 ==========================  ==========================================================================================
 
 With global average pooling and one linear layer, the class activation map needs no hook: it is the classifier applied
-at each place of the map (`kdnb.attention`).
+at each place of the map (`kdnb.training.maps`).
 """
 
 import re
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdnb.errors import DataError, ProfileError
-from kdnb.spec import ModelSpec
+from kdnb.training.spec import ModelSpec
 
 NAMES = (
     "resnet8-w8", "resnet8-w16", "resnet8-w32", "resnet8-w64", "resnet20", "resnet56",
@@ -37,6 +38,8 @@ class Network(nn.Module):
 
     features: nn.Module
     classifier: nn.Linear
+    any_width = True
+    """whether it takes images that are not square, such as half of one"""
 
     def head(self, maps: Tensor) -> Tensor:
         """Logits (N, K) of feature maps (N, D, h, w)."""
@@ -51,8 +54,7 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
     """The network, its weights drawn by `seed` without touching the global random state.
 
     Raises:
-        ProfileError: no such network, or no ImageNet weights for it.
-        DataError: the ImageNet weights could not be fetched.
+        ProfileError: no such network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
@@ -65,9 +67,7 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
         elif spec.name == "vit-tiny":
             network = VisionTransformer(side, classes)
         else:
-            raise ProfileError(f"no model {spec.name!r}; there are {', '.join(NAMES)}")
-        if spec.pretrained:
-            raise ProfileError(f"there are no ImageNet weights for {spec.name!r}; only for torchvision's ResNets")
+            raise ProfileError(f"no model {spec.name!r}; choose from {', '.join(NAMES)}")
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and not isinstance(network, VisionTransformer):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -169,19 +169,62 @@ def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
     import torchvision
 
     name, _, stem = spec.name.partition("-")
-    try:
-        # the released code starts from torchvision's first set of weights
-        network = getattr(torchvision.models, name)(weights="IMAGENET1K_V1" if spec.pretrained else None)
-    except OSError as error:
-        raise DataError(
-            f"torchvision's ImageNet weights of {name} could not be downloaded ({error}); download them once where there "
-            "is a network, into $TORCH_HOME/hub/checkpoints"
-        ) from None
+    network = getattr(torchvision.models, name)(weights=None)
     if stem == "cifar":
         network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, 1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         network.maxpool = nn.Identity()
     return TorchvisionResNet(network, classes)
+
+
+# -- what a network starts from --------------------------------------------------------------------------------------
+
+
+def start_from(network: Network, weights: Mapping[str, Tensor], source: str) -> None:
+    """Loads the features of `weights` into the network; its head stays as it is.
+
+    Args:
+        weights: a network's state, keys ``features.*`` (a head among them is ignored).
+        source: what the weights are called in an error.
+
+    Raises:
+        DataError: they are another architecture's, or not finite.
+    """
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
+    given = {name: tensor for name, tensor in weights.items() if name.startswith("features.")}
+    for name in sorted({*own, *given}):
+        if name not in given or name not in own:
+            raise DataError(
+                f"{source} is of another architecture: {name} is {'missing' if name in own else 'too much'}"
+            )
+        if given[name].shape != own[name].shape:
+            raise DataError(
+                f"{source} is of another architecture: {name} is {tuple(given[name].shape)}, not {tuple(own[name].shape)}"
+            )
+        if not torch.isfinite(given[name].float()).all():
+            raise DataError(f"{source} holds a weight that is not finite, in {name}; it is of a network that diverged")
+    network.load_state_dict(given, strict=False)
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights of ResNet-18 or -50, in our names. The released code starts from the same, its first set.
+
+    Raises:
+        ProfileError: there are none for this network.
+        DataError: they could not be fetched.
+    """
+    import torchvision
+
+    if name not in ("resnet18", "resnet50"):
+        raise ProfileError(f"no ImageNet weights for {name!r}; only torchvision's resnet18 and resnet50 have them")
+    try:
+        network = getattr(torchvision.models, name)(weights="IMAGENET1K_V1")
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"torchvision's ImageNet weights of {name} could not be downloaded ({error}); download them once where there "
+            "is a network, into $TORCH_HOME/hub/checkpoints"
+        ) from None
+    return TorchvisionResNet(network, 1000).state_dict()
 
 
 # -- a vision transformer --------------------------------------------------------------------------------------------
@@ -252,6 +295,7 @@ class VisionTransformer(Network):
     """Width 96, 6 blocks, 3 heads."""
 
     features: Encoder
+    any_width = False
 
     def __init__(self, side: int, classes: int, width: int = 96, depth: int = 6, heads: int = 3) -> None:
         super().__init__()

@@ -15,7 +15,9 @@ import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kdnb import figures, pages, spec, study
+from kdnb.book import figures, pages
+from kdnb.training import spec
+from kdnb.study import grid as study
 
 MODELS: dict[type[BaseModel], str] = {
     pages.Parameters: "of a page of the book: the first cell of every notebook, `kdnb reproduce -p NAME=VALUE`",

@@ -26,12 +26,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb import attention, evidence
+from kdnb.evidence import overlap as attention, claims as evidence
 from kdnb.errors import IncompleteError
-from kdnb.table import select
+from kdnb.evidence.table import select
 
 if TYPE_CHECKING:
-    from kdnb.results import Explorer
+    from kdnb.evidence.results import Explorer
 
 WEAK, STRONG, MIXED, NEUTRAL = "#1f83c4", "#d55e00", "#8a63b8", "#808080"
 BOTH = "#e8c21a"
@@ -152,7 +152,7 @@ def _rows(table: pd.DataFrame, **where: str) -> pd.DataFrame:
     if rows.empty:
         wanted = ", ".join(f"{column} {value!r}" for column, value in where.items())
         raise IncompleteError(
-            f"these records have nothing with {wanted}; kdnb.table names the columns and their values"
+            f"these records have nothing with {wanted}; kdnb.evidence.table names the columns and their values"
         )
     return rows
 
@@ -281,7 +281,7 @@ def forest(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None
     predicts (grey). Filled points lie on that side, hollow ones do not. An interval may run out of the picture.
 
     Args:
-        effects, verdicts: as `kdnb.evidence.effects` and `verdicts` give them.
+        effects, verdicts: as `kdnb.evidence.claims.effects` and `verdicts` give them.
 
     Raises:
         IncompleteError: no effects.
@@ -303,7 +303,7 @@ def correlations(effects: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """C6's correlations of agreement and validation accuracy in each seed, with bootstrap intervals over seeds.
 
     Args:
-        effects: as `kdnb.evidence.effects` gives them.
+        effects: as `kdnb.evidence.claims.effects` gives them.
 
     Raises:
         IncompleteError: no correlation could be computed.
@@ -387,7 +387,7 @@ def dial_response(dial: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Affinity (accuracy on views − accuracy on clean images) against the strength of augmentation, a line a network.
 
     Args:
-        dial: columns as `kdnb.results.Results.dial`.
+        dial: columns as `kdnb.evidence.results.Results.dial`.
     """
     ax = _axes(ax)
     _zero(ax)
@@ -566,7 +566,7 @@ def by_cell(
     """A measure of every student: teachers along the axis, colour by the student's own augmentation.
 
     Args:
-        measure, view, against, form: which rows, as in `kdnb.table`; for measures of fidelity, `against` is ``ensemble``.
+        measure, view, against, form: which rows, as in `kdnb.evidence.table`; for measures of fidelity, `against` is ``ensemble``.
 
     Raises:
         IncompleteError: no such rows.
@@ -672,7 +672,7 @@ def fidelity_and_accuracy(table: pd.DataFrame, x: str = "agreement", ax: Axes | 
     the more teachers.
 
     Args:
-        x: a measure of fidelity on clean images, as in `kdnb.table`.
+        x: a measure of fidelity on clean images, as in `kdnb.evidence.table`.
     """
     ax = _axes(ax, 4.2)
     key = ["seed", "run", "ensemble", "student"]
@@ -704,7 +704,7 @@ def learning_curves(curves: pd.DataFrame, runs: Sequence[str] = ENDS, ax: Axes |
     their mean in bold.
 
     Args:
-        curves: as `kdnb.table.curves`.
+        curves: as `kdnb.evidence.table.curves`.
 
     Raises:
         IncompleteError: no curve of a run.
@@ -736,7 +736,7 @@ def pilot_curves(curves: pd.DataFrame, ax: Axes | None = None) -> Axes:
     seeds that no study uses.
 
     Args:
-        curves: as `kdnb.table.curves`, of the runs Sw and Ss.
+        curves: as `kdnb.evidence.table.curves`, of the runs Sw and Ss.
     """
     return learning_curves(curves, ("Sw", "Ss"), ax)
 
@@ -749,7 +749,7 @@ def reliability_diagram(
     Above the diagonal a network is too modest, below it too sure.
 
     Args:
-        reliability: as `kdnb.results.Results.reliability`.
+        reliability: as `kdnb.evidence.results.Results.reliability`.
     """
     ax = _axes(ax, 4.2)
     ax.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1.2)

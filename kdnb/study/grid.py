@@ -1,0 +1,255 @@
+"""A profile becomes a grid of runs: origins first, then teachers and the reference, then their students."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdnb.errors import DataError
+from kdnb.images import augment
+from kdnb.images.datasets import Dataset
+from kdnb.study import cell
+from kdnb.study.cell import FRESH, Cell, Notation, Teacher
+from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.training.spec import DatasetId, FileOrigin, FreshOrigin, ImageNetOrigin, ObserveSpec, Origin, RunOrigin, RunSpec
+from kdnb.training.train import group_key
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and its place in the grid."""
+
+    name: str
+    """``T1w``, ``T1w_T2s_Ss``, ``Sw``, ``reference``, ``origin-A``"""
+    spec: RunSpec
+    columns: Mapping[str, str]
+    """run, role, teachers, origin, student, objective: what a table says of it"""
+    dataset: DatasetConfig
+    """the images it is trained on"""
+    teachers: tuple[str, ...] = ()
+    """names of a student's teachers, in order"""
+
+    @property
+    def seed(self) -> int:
+        return self.spec.seed
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several teachers of a seed."""
+
+    name: str
+    """``T1w_T2s``"""
+    columns: Mapping[str, str]
+    """as those of a `Run`, with role ensemble"""
+    teachers: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All runs of a profile for some of its seeds, what is needed first coming first."""
+
+    profile: Profile
+    origins: tuple[Run, ...]
+    """networks that teachers start from, shared by all seeds"""
+    runs: tuple[Run, ...]
+    """teachers, reference and students of every seed"""
+    files: Mapping[str, str]
+    """SHA-256 → path, of the weights that teachers start from"""
+
+    @property
+    def every_run(self) -> tuple[Run, ...]:
+        """origins, then runs"""
+        return (*self.origins, *self.runs)
+
+    @cached_property
+    def by_id(self) -> dict[str, Run]:
+        return {run.spec.id: run for run in self.every_run}
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(run.seed for run in self.runs))
+
+    def of_seed(self, seed: int) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.seed == seed)
+
+    def ensembles(self, seed: int) -> list[Ensemble]:
+        """Every set of two or more teachers that a student of the seed has, each once."""
+        by_id = {run.spec.id: run for run in self.of_seed(seed)}
+        found: dict[tuple[str, ...], Ensemble] = {}
+        for run in by_id.values():
+            ids = run.spec.teachers
+            if len(ids) > 1 and ids not in found:
+                teachers = tuple(by_id[each] for each in ids)
+                name = "_".join(teacher.name for teacher in teachers)
+                parts = ("teachers", "origin")
+                columns = {part: cell.joined(tuple(teacher.columns[part] for teacher in teachers)) for part in parts}
+                about = {"run": name, "role": "ensemble"} | columns | {"student": "", "objective": ""}
+                found[ids] = Ensemble(name, about, teachers)
+        return list(found.values())
+
+    def groups(self, runs: Iterable[Run] | None = None) -> list[list[Run]]:
+        """The runs, or some of them, in lockstep groups: a teacher by itself, students with one stream together."""
+        groups: dict[Any, list[Run]] = {}
+        for run in self.every_run if runs is None else runs:
+            groups.setdefault(group_key(run.spec), []).append(run)
+        return list(groups.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study and the images that it is about."""
+
+    study: Study
+    dataset: Dataset
+    datasets: Mapping[str, Dataset]
+    """content hash → data set: the study's own, and those of its origins"""
+
+
+def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[int] | None = None) -> Plan:
+    """Loads a profile's images and lays out its grid.
+
+    Raises:
+        DataError: a data set or a file of weights is missing or damaged.
+    """
+    dataset = profile.dataset.load(root)
+    datasets, hashes = {dataset.hash: dataset}, {}
+    for name in _used_origins(profile):
+        config = profile.origins[name]
+        if isinstance(config, TrainedOrigin):
+            images = config.dataset.load(root)
+            datasets[images.hash], hashes[name] = images, images.hash
+    return Plan(build(profile, dataset.hash, seeds, hashes), dataset, datasets)
+
+
+def _used_origins(profile: Profile) -> list[str]:
+    used = dict.fromkeys(teacher.origin for each in profile.cells for teacher in each.teachers)
+    return [name for name in used if name != FRESH]
+
+
+def build(
+    profile: Profile,
+    dataset_hash: str,
+    seeds: Sequence[int] | None = None,
+    origin_hashes: Mapping[str, str] | None = None,
+) -> Study:
+    """The grid of a profile on a data set, for `seeds` or all of the profile's.
+
+    Args:
+        origin_hashes: name → content hash of the images, of each origin that the study trains.
+
+    Raises:
+        DataError: a file of weights cannot be read.
+    """
+    origins, starts, files = _origins(profile, origin_hashes or {})
+    runs: list[Run] = []
+    notation = Notation(profile.origin)
+    for seed in profile.seeds if seeds is None else seeds:
+        runs += _runs_of(profile, seed, DatasetId(name=profile.dataset.kind, hash=dataset_hash), notation, starts)
+    return Study(profile, tuple(origins), tuple(runs), files)
+
+
+def _spec(profile: Profile, role: str, network: NetworkConfig, augmentation: str, **more: Any) -> RunSpec:
+    # An origin leaves no observations: what a study keeps of its own networks is none of its business.
+    observed = {"observe": ObserveSpec() if role == "origin" else profile.observe}
+    return RunSpec(
+        role=role,
+        model=network.model,
+        side=profile.side,
+        resize=profile.resize,
+        augmentation=augmentation,
+        recipe=augment.registered_identity(augmentation),
+        train=network.train,
+        **observed,
+        **more,
+    )
+
+
+def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], dict[str, Origin], dict[str, str]]:
+    """The runs of origins, and what each name means in a teacher's spec."""
+    runs: list[Run] = []
+    starts: dict[str, Origin] = {FRESH: FreshOrigin()}
+    files: dict[str, str] = {}
+    for name in _used_origins(profile):
+        config = profile.origins[name]
+        if isinstance(config, TrainedOrigin):
+            dataset = DatasetId(name=config.dataset.kind, hash=hashes[name])
+            network = NetworkConfig(model=profile.teacher.model, train=config.train)
+            spec = _spec(profile, "origin", network, config.augmentation, dataset=dataset, seed=config.seed)
+            empty = {"run": f"origin-{name}", "role": "origin", "teachers": "", "origin": name}
+            runs.append(Run(f"origin-{name}", spec, empty | {"student": "", "objective": ""}, config.dataset))
+            starts[name] = RunOrigin(run=spec.id)
+        elif isinstance(config, WeightsFile):
+            digest = _digest(Path(config.path).expanduser())
+            files[digest] = str(Path(config.path).expanduser().resolve())
+            starts[name] = FileOrigin(sha256=digest)
+        else:
+            starts[name] = ImageNetOrigin()
+    return runs, starts, files
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"the weights {path} cannot be read ({error.strerror}); name a safetensors file") from None
+
+
+def _runs_of(
+    profile: Profile, seed: int, dataset: DatasetId, notation: Notation, starts: Mapping[str, Origin]
+) -> list[Run]:
+    taught = [each for each in profile.cells if each.teachers]
+    teachers: dict[Teacher, Run] = {}
+    for teacher in sorted(
+        {teacher for each in taught for teacher in each.teachers},
+        key=lambda each: (each.origin != profile.origin, each.origin, notation.teacher(each)),
+    ):
+        spec = _spec(
+            profile,
+            "teacher",
+            profile.teacher,
+            teacher.augmentation,
+            dataset=dataset,
+            origin=starts[teacher.origin],
+            seed=seed,
+            member=teacher.place,
+        )
+        columns = {"run": notation.teacher(teacher), "role": "teacher"} | cell.teacher_columns(teacher)
+        teachers[teacher] = Run(notation.teacher(teacher), spec, columns, profile.dataset)
+    runs = list(teachers.values())
+    if profile.reference:
+        empty = dict.fromkeys(("teachers", "origin", "student", "objective"), "")
+        spec = _spec(profile, "reference", profile.teacher, "clean", dataset=dataset, seed=seed)
+        runs.append(Run("reference", spec, {"run": "reference", "role": "reference"} | empty, profile.dataset))
+    for student in dict.fromkeys(each.student for each in profile.cells):
+        runs += [
+            _student(profile, each, seed, dataset, notation, teachers)
+            for each in profile.cells
+            if each.student == student
+        ]
+    return runs
+
+
+def _student(
+    profile: Profile,
+    of: Cell,
+    seed: int,
+    dataset: DatasetId,
+    notation: Notation,
+    teachers: Mapping[Teacher, Run],
+) -> Run:
+    own = [teachers[teacher] for teacher in of.teachers]
+    spec = _spec(
+        profile,
+        "student",
+        profile.student,
+        of.student,
+        dataset=dataset,
+        seed=seed,
+        teachers=tuple(teacher.spec.id for teacher in own),
+        objective=profile.objectives[of.objective] if own else None,
+    )
+    columns = {"run": notation.student(of), "role": "student"} | cell.student_columns(of)
+    return Run(notation.student(of), spec, columns, profile.dataset, tuple(teacher.name for teacher in own))

@@ -1,0 +1,328 @@
+"""A study's settings: a typed YAML file.
+
+The names of the package's profiles (`names`) work wherever the path of a user's own file does.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from kdnb.errors import ProfileError
+from kdnb.images import datasets
+from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Teacher
+from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
+"""Of an origin or an objective: it stands in the names of runs and in tables."""
+
+
+class DatasetConfig(Strict):
+    """What `kdnb.images.datasets.load` is called with."""
+
+    name: str
+    """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that cifar100-50 leaves out), cifar100-imb100
+    (long-tailed), fashion-mnist, imagefolder:PATH"""
+    size: int | None = None
+    """side in pixels, for an image folder"""
+    train_list: str | None = None
+    """a file that names the training images of a subset"""
+    split_seed: int = 0
+    """which images a subset without such a file draws"""
+
+    @property
+    def kind(self) -> str:
+        """the name without the path of one's own images, which lie elsewhere on another machine"""
+        return self.name.partition(":")[0]
+
+    def load(self, root: str | Path | None = None) -> datasets.Dataset:
+        return datasets.load(
+            self.name, root=root, size=self.size, train_list=self.train_list, split_seed=self.split_seed
+        )
+
+
+class NetworkConfig(Strict):
+    """A network and how it is trained."""
+
+    model: ModelSpec
+    """which network"""
+    train: TrainSpec
+    """how it is trained"""
+
+
+class TrainedOrigin(Strict):
+    """A network that this study trains first, once for all its seeds."""
+
+    kind: Literal["trained"] = "trained"
+    dataset: DatasetConfig
+    """its images"""
+    train: TrainSpec
+    """how it is trained; the network is the teachers'"""
+    augmentation: Augmentation = "weak"
+    """that it is trained with"""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """of its weights and views"""
+
+
+class ImageNet(Strict):
+    """torchvision's ImageNet weights, for ResNet-18 and -50."""
+
+    kind: Literal["imagenet"] = "imagenet"
+
+
+class WeightsFile(Strict):
+    """A safetensors file with a network's features."""
+
+    kind: Literal["file"] = "file"
+    path: str
+    """the file; its architecture must be the teachers'"""
+
+
+OriginConfig = Annotated[TrainedOrigin | ImageNet | WeightsFile, Field(discriminator="kind")]
+
+
+class TeacherConfig(Strict):
+    """A teacher of a row of the grid."""
+
+    augmentation: Augmentation
+    """that it is trained with"""
+    origin: Name | None = None
+    """what it starts from; none: the profile's `origin`"""
+
+
+def _as_teacher(value: Any) -> Any:
+    return {"augmentation": value} if isinstance(value, str) else value
+
+
+class Row(Strict):
+    """Cells of the grid: every set of teachers with every student and every objective."""
+
+    teachers: tuple[tuple[TeacherConfig, ...], ...]
+    """sets of teachers, each a list of augmentations in order of place, as [weak, strong]; [] for none"""
+    students: tuple[Augmentation, ...] = ("weak", "strong")
+    """the students' augmentations"""
+    objectives: tuple[Name, ...] = (PLAIN,)
+    """names of the profile's objectives"""
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _words_are_augmentations(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [[_as_teacher(each) for each in row] if isinstance(row, list | tuple) else row for row in value]
+        return value
+
+
+BOTH_STUDENTS: tuple[str, str] = ("weak", "strong")
+
+TRIALS = Row(
+    teachers=tuple(
+        tuple(TeacherConfig(augmentation=each) for each in pair)
+        for pair in (("weak", "weak"), ("strong", "weak"), ("weak", "strong"), ("strong", "strong"))
+    )
+)
+"""The paper's eight trials: two teachers, each weak or strong, and a weak or a strong student."""
+
+ALONE = Row(teachers=((),))
+"""Students without teachers."""
+
+
+class Profile(Strict):
+    """A study's settings: everything that its runs depend on."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """what its tables, results and pages are called by"""
+    about: str = ""
+    """what it is for and what it costs, a sentence"""
+    dataset: DatasetConfig
+    """the images"""
+    side: int | None = Field(None, ge=8)
+    """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
+    resize: Literal["bicubic", "bilinear"] = "bicubic"
+    """how whole images get to that side; the released code evaluates with bilinear"""
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)
+    """each trains the whole grid anew; they are the unit of evidence"""
+    origins: dict[Name, OriginConfig] = {}
+    """what teachers may start from, by name"""
+    origin: Name = FRESH
+    """which of them teachers start from, if their row does not say; fresh: random weights"""
+    teacher: NetworkConfig
+    """of every teacher, and of the reference"""
+    student: NetworkConfig
+    """of every student"""
+    objectives: dict[Name, Objective] = {PLAIN: Objective()}
+    """what students with teachers may minimise, by name"""
+    grid: tuple[Row, ...] = (ALONE, TRIALS)
+    """the students, and so the teachers, of a seed; a cell that stands in several rows is trained once"""
+    reference: bool = True
+    """train one more network a seed as a teacher on clean images: the one that the textbook's affinity is defined with"""
+    observe: ObserveSpec = ObserveSpec()
+    """what a finished run leaves"""
+
+    @field_validator("seeds")
+    @classmethod
+    def _once_each(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there twice")
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_defined(self) -> "Profile":
+        for name in (FRESH,):
+            if name in self.origins:
+                raise ValueError(f"{name!r} means random weights and cannot name an origin; choose another name")
+        if NONE in self.objectives:
+            raise ValueError(f"{NONE!r} means no teachers and cannot name an objective; choose another name")
+        for cell in self.cells:
+            for teacher in cell.teachers:
+                if teacher.origin not in (FRESH, *self.origins):
+                    raise ValueError(
+                        f"no origin {teacher.origin!r}; choose from {', '.join([FRESH, *self.origins])}, or define it under "
+                        "origins"
+                    )
+            if cell.objective not in (NONE, *self.objectives):
+                known = ", ".join(self.objectives)
+                raise ValueError(f"no objective {cell.objective!r}; choose from {known}, or define it under objectives")
+            sides = self.objectives[cell.objective].sides if cell.objective != NONE else ()
+            if sides and len(sides) != len(cell.teachers):
+                raise ValueError(
+                    f"the objective {cell.objective!r} names {len(sides)} sides and a row has {len(cell.teachers)} teachers; "
+                    "name one side for each teacher"
+                )
+        if not self.cells:
+            raise ValueError("the grid has no student: give it a row, as {teachers: [[weak, weak]]}")
+        return self
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The grid, in its order, each cell once."""
+        cells: dict[Cell, None] = {}
+        for row in self.grid:
+            for objective in row.objectives:
+                for student in row.students:
+                    for configs in row.teachers:
+                        teachers = tuple(
+                            Teacher(place, config.augmentation, config.origin or self.origin)
+                            for place, config in enumerate(configs, start=1)
+                        )
+                        cells[Cell(teachers, student, objective if teachers else NONE)] = None
+        return tuple(cells)
+
+
+MOST_SEEDS = 1000
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as people write them: ``0,1,2`` or ``0-4``; each once.
+
+    Raises:
+        ProfileError: not such a list, a seed of 2^32 or more, or more than `MOST_SEEDS` seeds.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise ProfileError(f"{text!r} is not a list of seeds; write 0,1,2 or 0-4")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last >= 2**32:
+            raise ProfileError(f"the seed {last} is too large; seeds go from 0 to {2**32 - 1}")
+        if last - first >= MOST_SEEDS:
+            raise ProfileError(f"{part.strip()} are {last - first + 1} seeds; name at most {MOST_SEEDS} at once")
+        seeds += range(first, last + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def names() -> list[str]:
+    """The profiles in the package."""
+    folder = resources.files("kdnb") / "profiles"
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def load(name: str, overrides: Iterable[str] = ()) -> Profile:
+    """The profile of that name, or in the YAML file of that path.
+
+    Args:
+        overrides: ``dotted.path=value`` with the value in YAML, e.g. ``teacher.train.epochs=2`` or ``seeds=[0, 1]``.
+
+    Raises:
+        ProfileError: no such profile, not YAML, an unknown key, a value of the wrong type or range.
+    """
+    packaged = resources.files("kdnb") / "profiles" / f"{name}.yaml"
+    path = Path(name).expanduser()
+    if name in names():
+        text = packaged.read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"{name} is not a readable text file in UTF-8 ({error})") from None
+    else:
+        raise ProfileError(
+            f"no profile {name!r}; choose from {', '.join(names())}, or give the path of your own YAML file"
+        )
+    content = _yaml(text, name)
+    if not isinstance(content, dict):
+        raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
+    for override in overrides:
+        _set(content, override)
+    try:
+        return Profile.model_validate(content)
+    except ValidationError as error:
+        raise ProfileError(f"{name}: {explain(error)}") from None
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _set(content: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals:
+        raise ProfileError(f"{override!r} is not of the form path=value, e.g. student.train.epochs=2")
+    *outer, last = path.strip().split(".")
+    for key in outer:
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise ProfileError(f"{override!r}: {key} is a value, nothing lies below it")
+    content[last] = _yaml(value, f"the value of {override!r}")
+
+
+def explain(error: ValidationError, model: type[BaseModel] = Profile) -> str:
+    """The first thing that is wrong, in a line: where, what, and which value."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    known = ""
+    if first["type"] == "extra_forbidden":
+        known = f"; {_siblings(first['loc'], model)}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    value = first["input"]
+    shown = "" if first["type"] == "missing" or isinstance(value, Mapping | BaseModel) else f", got {value!r}"
+    return f"{where or 'the whole'}: {first['msg']}{shown}{known}{more}"
+
+
+def _siblings(location: tuple[int | str, ...], model: Any) -> str:
+    for part in location[:-1]:
+        if hasattr(model, "model_fields"):
+            field = model.model_fields.get(part)
+            model = field.annotation if field is not None else None
+        else:  # settings of several kinds, a dictionary of them, or a list of them
+            options = [each for each in _models_within(model)]
+            model = next(
+                (each for each in options if "kind" in each.model_fields and each.model_fields["kind"].default == part),
+                options[0] if len(options) == 1 else model,
+            )
+    names_ = ", ".join(model.model_fields) if hasattr(model, "model_fields") else "other names"
+    return f"choose from {names_}"
+
+
+def _models_within(annotation: Any) -> list[Any]:
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_within(part)]

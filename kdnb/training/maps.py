@@ -1,0 +1,84 @@
+"""Where a network looks: attention maps (N, h, w) of its last feature map, in any unit."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kdnb.training.models import Network, VisionTransformer
+
+CamClass = Literal["sum", "predicted", "true"]
+
+
+def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = None) -> Tensor:
+    """Class activation maps: the classifier applied at each place of the feature map, bias included.
+
+    Args:
+        network: its `classifier` has weights (K, D).
+        maps: feature maps (N, D, h, w), what ``network.features`` gives.
+        of: ``predicted`` and ``true`` take one class's map (Zhou et al. 2016, eq. 2); ``sum`` adds up those of all
+            classes, as the paper's released code does.
+        labels: true classes (N,), for ``true``.
+
+    Returns:
+        (N, h, w). A constant such as the bias does not survive the scaling of `heatmaps`.
+    """
+    weight, bias = network.classifier.weight, network.classifier.bias
+    if of == "sum":
+        return torch.einsum("ndhw,d->nhw", maps, weight.sum(dim=0)) + bias.sum()
+    if of == "predicted":
+        chosen = network.head(maps).argmax(dim=1)
+    elif of == "true":
+        if labels is None:
+            raise ValueError("the map of the true class needs the labels")
+        chosen = labels
+    else:
+        raise ValueError(f"no class activation map of {of!r}; there are sum, predicted and true")
+    return torch.einsum("ndhw,nd->nhw", maps, weight[chosen]) + bias[chosen].view(-1, 1, 1)
+
+
+def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017, eqs 1 and 2) at the last feature map, by captum; (N, h, w), not negative.
+
+    For a network with global average pooling and one linear layer it is the positive part of the class activation map
+    without its bias, divided by h·w (ibid., section 3.1): the comparison is a test of both.
+
+    Args:
+        images: normalised, (N, 3, S, S).
+        target: the class to explain for each image, (N,).
+    """
+    from captum.attr import LayerGradCam
+
+    with torch.enable_grad():
+        maps: Tensor = LayerGradCam(network, network.features).attribute(images, target, relu_attributions=True)
+    return maps.detach().squeeze(1)
+
+
+def rollout(network: VisionTransformer, images: Tensor) -> Tensor:
+    """Attention rollout (Abnar & Zuidema 2020): attention, half of it identity for the residual, multiplied through the
+    blocks; the mean over output tokens, since the head pools all of them. (N, 8, 8), each summing to one."""
+    attentions = network.attentions(images).mean(dim=2)
+    tokens = attentions.shape[-1]
+    identity = torch.eye(tokens, device=attentions.device)
+    flow = identity.expand(len(images), tokens, tokens)
+    for block in attentions.unbind(dim=1):
+        flow = (0.5 * block + 0.5 * identity) @ flow
+    grid = network.features.grid
+    return flow.mean(dim=1).view(-1, grid, grid)
+
+
+def attention_maps(network: Network, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """All maps of normalised images by method, (N, h, w) each."""
+    network.eval()
+    with torch.no_grad():
+        features = network.features(images)
+        predicted = network.head(features).argmax(dim=1)
+        maps = {
+            "cam-sum": cam(network, features, "sum"),
+            "cam-predicted": cam(network, features, "predicted"),
+            "cam-true": cam(network, features, "true", labels),
+        }
+        if isinstance(network, VisionTransformer):
+            maps["rollout"] = rollout(network, images)
+    maps["grad-cam"] = grad_cam(network, images, predicted)
+    return maps

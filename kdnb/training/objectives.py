@@ -1,0 +1,187 @@
+"""What a student minimises: each objective by its kind, small and pure, with its source.
+
+All of them are one formula. A teacher's *answer* to an image is a row of logits; the objective may put another in its
+place; the student matches the softened answer::
+
+    α · CE(y, s)  +  (1 − α) · T² · mean over teachers of KL( softmax(answer / τ) ‖ softmax(f(s) / T_s) )
+
+=====================  ==========================================================================================
+kind                   what the student matches
+=====================  ==========================================================================================
+``kd``                 each teacher's logits; τ = T_s = T (Hinton et al. 2015; the paper's released scripts)
+``half``               each teacher's logits on one half of the view, left or right (the paper, app. C, "hKD")
+``zscore``             standardised logits, the student's too: f = `standardised`, T_s = τ (Sun et al. 2024, eqs 8, 9)
+``class-mean``         the teacher's mean answer over the training images of the image's class: nothing about the image
+``shuffled``           the teacher's answer to another image of the batch: neither image nor class
+``untrained``          the answer of a network with the teacher's architecture and random weights
+``label-smoothing``    the label alone, smoothed (Szegedy et al. 2016): no teacher
+=====================  ==========================================================================================
+
+The last four are controls. An equal temperature is not an equal softness, so wherever the answers are of another kind
+than the teacher's logits, τ is the temperature at which the *mean entropy* of the targets is that of ``kd``
+(`matched_temperature`). It is found before training from the training images in views of the student's kind, follows
+from the spec alone, and is noted in the log. The weight T² stays that of ``kd``, so that the teachers pull about as hard.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdnb.training.spec import Objective
+
+Answer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(a teacher's logits (N, K), labels (N,), class means (K, K) or None) → the logits (N, K) that stand in their place."""
+
+
+def _as_it_is(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
+    return logits
+
+
+def standardised(logits: Tensor) -> Tensor:
+    """Each row with mean 0 and standard deviation 1 (Sun et al. 2024, algorithm 1); (N, K)."""
+    return (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)
+
+
+def class_means(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The logarithm of a teacher's mean prediction over the images of each class, (K, K); a class without images gets its
+    own label."""
+    sums = torch.zeros(classes, classes, dtype=torch.float64, device=logits.device)
+    sums.index_add_(0, labels, logits.double().softmax(dim=1))
+    counts = labels.bincount(minlength=classes).unsqueeze(1)
+    means = torch.where(counts > 0, sums / counts.clamp(min=1), torch.eye(classes, device=logits.device).double())
+    return means.clamp(min=1e-12).log().float()
+
+
+def _of_the_class(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
+    if means is None:
+        raise ValueError("the class-mean objective needs the class means")
+    return means[labels]
+
+
+def _of_another_image(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
+    return logits.roll(1, dims=0)  # the order of a batch is random, and no image gets its own answer
+
+
+def _of_the_label(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
+    return F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells one kind of objective from another."""
+
+    answer: Answer
+    hears: Literal["whole", "half", "untrained"] = "whole"
+    """which network answers, and what it sees"""
+    standardises: bool = False
+    """both sides' logits"""
+    matched: bool = True
+    """whether its softness is found by matching that of ``kd``"""
+
+
+KINDS: Mapping[str, Kind] = {
+    "kd": Kind(_as_it_is, matched=False),
+    "half": Kind(_as_it_is, hears="half", matched=False),
+    "zscore": Kind(_as_it_is, standardises=True),
+    "class-mean": Kind(_of_the_class),
+    "shuffled": Kind(_of_another_image, matched=False),  # the same answers, so the same softness
+    "untrained": Kind(_as_it_is, hears="untrained"),
+    "label-smoothing": Kind(_of_the_label),
+}
+
+
+def answers(
+    objective: Objective, teachers: Sequence[Tensor], labels: Tensor, means: Sequence[Tensor | None] = ()
+) -> list[Tensor]:
+    """The logits that a student is to match, one (N, K) for each teacher.
+
+    Args:
+        teachers: what each teacher answered to what it hears (whole views, halves; an untrained network's answers).
+        means: each teacher's `class_means`, for that kind.
+    """
+    kind = KINDS[objective.kind]
+    given = [kind.answer(t, labels, m) for t, m in zip(teachers, means or [None] * len(teachers), strict=True)]
+    return [standardised(each) for each in given] if kind.standardises else given
+
+
+def loss(
+    student: Tensor,
+    labels: Tensor,
+    answers: Sequence[Tensor],
+    objective: Objective | None,
+    temperature: float | None = None,
+) -> Tensor:
+    """The formula in the module's description; plain cross-entropy without teachers.
+
+    Each teacher is matched by itself: this is not the divergence to the averaged teacher, though by the convexity of KL
+    it lies above it. With ``mix: sum`` it is CE + T² · soft cross-entropy, the paper's equations 6 to 8.
+
+    Args:
+        student: logits (N, K).
+        labels: class numbers (N,).
+        answers: as `answers` gives them.
+        objective: None where there are no teachers.
+        temperature: τ of the answers; None takes the objective's own.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ValueError: teachers without an objective, or an objective without teachers.
+    """
+    if bool(answers) != (objective is not None):
+        raise ValueError(f"{len(answers)} teachers with the objective {objective}: one does not go without the other")
+    hard = F.cross_entropy(student, labels)
+    if objective is None:
+        return hard
+    own, tau = objective.temperature, temperature or objective.temperature
+    if KINDS[objective.kind].standardises:
+        log_student = F.log_softmax(standardised(student) / tau, dim=1)
+    else:
+        log_student = F.log_softmax(student / own, dim=1)
+    log_targets = [F.log_softmax(answer / tau, dim=1) for answer in answers]
+    if objective.mix == "sum":
+        soft = torch.stack([-(target.exp() * log_student).sum(dim=1).mean() for target in log_targets]).mean()
+        return hard + own**2 * soft
+    soft = torch.stack(
+        [F.kl_div(log_student, target, reduction="batchmean", log_target=True) for target in log_targets]
+    ).mean()
+    return objective.alpha * hard + (1.0 - objective.alpha) * own**2 * soft
+
+
+def mean_entropy(answers: Sequence[Tensor], temperature: float) -> Tensor:
+    """Of softmax(answer / temperature), the mean over images and teachers, in nats; a scalar on the answers' device."""
+    logs = [F.log_softmax(answer / temperature, dim=1) for answer in answers]
+    return torch.stack([-(each.exp() * each).sum(dim=1).mean() for each in logs]).mean()
+
+
+def matched_temperature(answers: Sequence[Tensor], entropy: float) -> float:
+    """The temperature at which the softened answers have this mean entropy, by bisection; entropy grows with temperature.
+
+    Args:
+        answers: logits, (N, K) each.
+        entropy: in nats, above 0 and below log K.
+
+    Raises:
+        ValueError: no temperature between 1e-4 and 1e4 gives it.
+    """
+    answers = [answer.double() for answer in answers]
+    low, high = math.log(1e-4), math.log(1e4)
+    reached = [float(mean_entropy(answers, math.exp(edge))) for edge in (low, high)]
+    if not reached[0] < entropy < reached[1]:
+        raise ValueError(
+            f"no temperature gives targets of mean entropy {entropy:.4g}: these answers reach {reached[0]:.4g} to "
+            f"{reached[1]:.4g} nats; choose another temperature for the objective"
+        )
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if float(mean_entropy(answers, math.exp(middle))) < entropy:
+            low = middle
+        else:
+            high = middle
+    return math.exp(0.5 * (low + high))

@@ -1,0 +1,252 @@
+"""A run's whole recipe, frozen and typed, and the id that follows from it.
+
+Same spec, same id, on every machine: the id is the SHA-256 of the spec's canonical JSON. Nothing that only says where
+or how fast a run is computed (device, threads, paths) is part of it.
+
+**Specs grow.** A field that comes after format 2 is declared with `later`, and is left out of the JSON that is hashed
+while it stands at its neutral value: what was trained before the field existed keeps its id.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from kdnb.errors import ProfileError
+from kdnb.images import augment
+
+FORMAT: Literal[2] = 2
+"""Raised only when the code changes what an existing spec trains to, so that old runs are never taken for new ones."""
+
+
+def later(neutral: Any, **constraints: Any) -> Any:
+    """A field that came after format 2: `neutral` is its default, and the value that leaves ids as they were."""
+    return Field(neutral, json_schema_extra={"later": True}, **constraints)
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def canonical(self) -> dict[str, Any]:
+        """What is hashed: the JSON form without later fields at their neutral value."""
+        plain = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            value = getattr(self, name)
+            if isinstance(extra, dict) and extra.get("later") and value == field.default:
+                del plain[name]
+            elif isinstance(value, Strict):
+                plain[name] = value.canonical()
+        return plain
+
+
+def _recipe_name(name: str) -> str:
+    try:
+        augment.recipe(name)
+    except ProfileError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+Augmentation = Annotated[str, AfterValidator(_recipe_name)]
+"""A recipe that `kdnb.images.augment` knows: weak, strong, ``dial:S`` …, or one that a user registered."""
+
+
+class FreshOrigin(Strict):
+    """Random weights."""
+
+    kind: Literal["fresh"] = "fresh"
+
+
+class RunOrigin(Strict):
+    """The features of another run of the store, of role ``origin``; the head is fresh."""
+
+    kind: Literal["run"] = "run"
+    run: str = Field(pattern="^[0-9a-f]{16}$")
+    """its id"""
+
+
+class ImageNetOrigin(Strict):
+    """torchvision's ImageNet weights (ResNet-18 and -50 only); the head is fresh."""
+
+    kind: Literal["imagenet"] = "imagenet"
+
+
+class FileOrigin(Strict):
+    """The features in a safetensors file; the head is fresh."""
+
+    kind: Literal["file"] = "file"
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """of the file, whose path is no part of the id"""
+
+
+Origin = Annotated[FreshOrigin | RunOrigin | ImageNetOrigin | FileOrigin, Field(discriminator="kind")]
+"""What a network's features start from."""
+
+
+class ModelSpec(Strict):
+    name: str
+    """A name of `kdnb.training.models.NAMES`."""
+
+
+class StepSchedule(Strict):
+    """The paper's: the learning rate times `factor` at each milestone, linear warm-up over the first epochs."""
+
+    kind: Literal["step"] = "step"
+    milestones: tuple[int, ...]
+    """epochs after which the learning rate falls"""
+    factor: float = Field(0.1, gt=0, lt=1)
+    """what it is multiplied with each time"""
+    warmup_epochs: int = Field(8, ge=0)
+    """over which it rises in equal steps from nearly nothing"""
+    early: bool = False
+    """each epoch has the rate of the next, as in the released code, which steps its scheduler before the epoch"""
+
+
+class OneCycleSchedule(Strict):
+    """For short budgets: linear up over `rise` of the training, cosine down to nothing (Smith & Topin 2018)."""
+
+    kind: Literal["one-cycle"] = "one-cycle"
+    rise: float = Field(0.3, gt=0, lt=1)
+    """share of the training in which the learning rate rises"""
+
+
+class CosineSchedule(Strict):
+    """Cosine from the full learning rate to nothing, with an optional linear warm-up."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_epochs: int = Field(0, ge=0)
+    """over which it rises in equal steps first"""
+    per_epoch: bool = False
+    """the rate is constant within an epoch, as in the released code"""
+    early: bool = False
+    """each epoch has the rate of the next, as in the released code; needs `per_epoch`"""
+
+    @model_validator(mode="after")
+    def _early_goes_by_epochs(self) -> "CosineSchedule":
+        if self.early and not self.per_epoch:
+            raise ValueError("early shifts whole epochs: set per_epoch too")
+        return self
+
+
+Schedule = Annotated[StepSchedule | OneCycleSchedule | CosineSchedule, Field(discriminator="kind")]
+
+
+class TrainSpec(Strict):
+    """How one network is trained: SGD with momentum."""
+
+    epochs: int = Field(ge=1)
+    """how often each training image is seen"""
+    batch_size: int = Field(128, ge=2)
+    """images in a step"""
+    learning_rate: float = Field(0.1, gt=0)
+    """at its highest"""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """how much of the last step goes into the next"""
+    nesterov: bool = False
+    """Nesterov's form of momentum"""
+    weight_decay: float = Field(0.0, ge=0)
+    """weights are pulled to zero by this share of themselves times the learning rate"""
+    schedule: Schedule
+    """how the learning rate goes: step, one-cycle or cosine"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of the arithmetic in forward and backward passes; weights are float32"""
+
+
+Side = Literal["left", "right"]
+
+
+class Objective(Strict):
+    """What a student with teachers minimises; `kdnb.training.objectives` has the formulas and the sources."""
+
+    kind: Literal["kd", "zscore", "half", "class-mean", "shuffled", "untrained", "label-smoothing"] = "kd"
+    """kd: each teacher's answers; zscore: standardised logits; half: answers to half of each view; the others are controls"""
+    mix: Literal["alpha", "sum"] = "alpha"
+    """alpha: α·CE + (1 − α)·T²·KL, as the released scripts; sum: CE + T²·soft cross-entropy, as the paper's equations 6–8"""
+    temperature: float = Field(3.0, gt=0)
+    """divides the logits of teachers and student, so that small probabilities count for more"""
+    alpha: float = Field(0.6, ge=0, le=1)
+    """share of the labels in the loss; the rest is the teachers'"""
+    sides: tuple[Side, ...] = ()
+    """for half: which half of the view each teacher sees"""
+    batch_norm: Literal["eval", "train"] = "eval"
+    """The mode of the teachers' batch-norm layers while they teach: `train` is what the released code does."""
+
+    @model_validator(mode="after")
+    def _sides_belong_to_halves(self) -> "Objective":
+        if bool(self.sides) != (self.kind == "half"):
+            raise ValueError(
+                "an objective of kind half names a side for each teacher, as sides: [left, right]; others none"
+            )
+        return self
+
+
+class ObserveSpec(Strict):
+    """What a finished run leaves behind, besides its weights."""
+
+    maps: int = Field(1024, ge=1)
+    """how many images attention maps are kept for, of the validation and of the training images (all, where there are fewer)"""
+    train_sample: int = Field(5000, ge=1)
+    """how many training images logits are kept for"""
+    validate_every: int = Field(1, ge=1)
+    """epochs between looks at the validation set while training (the last epoch always is one)"""
+    validate_sample: int = Field(2000, ge=1)
+    """how many validation images such a look takes"""
+
+
+class DatasetId(Strict):
+    name: str
+    """without a path"""
+    hash: str
+    """content hash of images, labels and class names (see `kdnb.images.datasets.content_hash`)"""
+
+
+class RunSpec(Strict):
+    """One network: what it sees, what it is, how it learns, from whom, and what is kept of it."""
+
+    format: Literal[2] = FORMAT
+    role: Literal["origin", "teacher", "student", "reference"]
+    dataset: DatasetId
+    model: ModelSpec
+    origin: Origin = FreshOrigin()
+    """what its features start from"""
+    side: int | None = Field(None, ge=8)
+    """pixels that an image is resized to before a network sees it (the paper: 224); None leaves it as it is"""
+    resize: Literal["bicubic", "bilinear"] = "bicubic"
+    """how whole images get to that side; the released code evaluates with bilinear"""
+    augmentation: Augmentation
+    recipe: str = ""
+    """identity of a recipe that a user registered, which changes with its code; empty for those of the package"""
+    train: TrainSpec
+    observe: ObserveSpec
+    seed: int = Field(ge=0, lt=2**32)
+    member: int = Field(0, ge=0)
+    """whose stream of draws: a teacher's place in the ensemble (from 1), 0 for all others"""
+    teachers: tuple[str, ...] = ()
+    """ids of the teachers' runs, in order"""
+    objective: Objective | None = None
+
+    @model_validator(mode="after")
+    def _teachers_and_objective_belong_together(self) -> "RunSpec":
+        if bool(self.teachers) != (self.objective is not None):
+            raise ValueError("a run with teachers needs an objective, one without has none")
+        if self.teachers and self.role != "student":
+            raise ValueError(f"a run of role {self.role} has no teachers")
+        if self.objective and self.objective.sides and len(self.objective.sides) != len(self.teachers):
+            raise ValueError(
+                f"{len(self.teachers)} teachers need as many sides, not {len(self.objective.sides)}: name one for each"
+            )
+        return self
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(canonical_json(self.canonical()).encode()).hexdigest()[:16]
+
+
+def canonical_json(value: Any) -> str:
+    """Keys sorted, no spaces, ASCII: the same text for the same value everywhere."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,443 @@
+"""Training: a lockstep group of networks that see the same batches.
+
+A group is any set of runs with one stream of views (`group_key`): the same data, augmentation, batch size, seed and
+member. A batch is augmented once and each teacher answers it once, whatever the number of students and objectives; half
+views add one pass for each teacher and side used. Then every learner takes its step. A teacher's own training is a group
+of one.
+
+Learners share nothing that one could change for another: a network trained in company is bit-identical to itself trained
+alone (on one machine, with one number of threads). Views, order, learning rate and the softness of targets are functions
+of the spec, so a checkpoint is weights, momentum and the log, and a resumed run ends as an uninterrupted one.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from kdnb.errors import DivergedError, ProfileError
+from kdnb.images import augment
+from kdnb.images.counter import Stream
+from kdnb.images.datasets import Dataset, Split
+from kdnb.training import models, objectives
+from kdnb.training.answers import CHUNK, Normaliser, autocast, half, logits, sample, teaching_copy, views
+from kdnb.training.checkpoint import Checkpoints
+from kdnb.training.schedule import learning_rate
+from kdnb.training.spec import Objective, RunSpec, Side
+
+_INIT_SEED = 1_000_003
+"""Spreads (seed, member) over the seeds of weights."""
+
+PREPARED = 50_000
+"""At most so many training images decide the softness of targets and the class means."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    network: models.Network
+    log: list[dict[str, Any]]
+    """One entry an epoch: epoch, learning_rate, loss, train_accuracy (running, on the views trained on),
+    validation_accuracy (None where nobody looked), seconds (this learner's share of the group's); of a distilled student also
+    target_temperature (τ) and target_entropy (of the softened answers, in nats)."""
+    code: tuple[str, ...] = ()
+    """The code it was trained with, as the caller named it: more than one where a training was resumed with another."""
+
+
+class OnEpoch(Protocol):
+    """Called after each epoch of a group with the runs that took part."""
+
+    def __call__(self, epoch: int, runs: Sequence[RunSpec]) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A network that answers, in which mode of its batch-norm layers, and what part of a view it sees."""
+
+    teacher: str
+    batch_norm: str
+    untrained: bool = False
+    side: Side | None = None
+
+
+@dataclass
+class _Learner:
+    """One network on its way."""
+
+    spec: RunSpec
+    network: models.Network
+    optimiser: torch.optim.SGD
+    temperature: float | None = None
+    """τ of its targets"""
+    means: list[Tensor | None] = field(default_factory=list)
+    """class means of each teacher, where the objective needs them"""
+    epoch: int = 0
+    """epochs done"""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    failure: DivergedError | None = None
+
+    @property
+    def sources(self) -> list[_Source]:
+        """who answers, teacher by teacher"""
+        objective = self.spec.objective
+        return _sources(objective, self.spec.teachers) if objective else []
+
+    @property
+    def softness(self) -> list[_Source]:
+        """whose plain answers its targets are as soft as, where that is matched"""
+        objective = self.spec.objective
+        if objective is None or not objectives.KINDS[objective.kind].matched:
+            return []
+        return [_Source(teacher, objective.batch_norm) for teacher in self.spec.teachers]
+
+    def step(
+        self, images: Tensor, labels: Tensor, heard: Sequence[Tensor], rate: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of SGD; the loss, the number of images it had right, and the targets' entropy, all still on the device."""
+        self.optimiser.param_groups[0]["lr"] = rate
+        with autocast(self.spec, images.device):
+            student = self.network(images)
+        objective, entropy = self.spec.objective, torch.zeros((), device=images.device)
+        answers: list[Tensor] = []
+        if objective is not None:
+            answers = objectives.answers(objective, heard, labels, self.means)
+            entropy = objectives.mean_entropy(answers, self.temperature or objective.temperature)
+        loss = objectives.loss(student.float(), labels, answers, objective, self.temperature)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach(), (student.detach().argmax(dim=1) == labels).sum(), entropy
+
+    def state(self) -> dict[str, Tensor]:
+        tensors = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            momentum = self.optimiser.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        weights = {n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")}
+        self.network.load_state_dict(weights)
+        for name, parameter in self.network.named_parameters():
+            if f"momentum.{name}" in tensors:
+                buffer = torch.empty_like(parameter)  # in the parameter's memory format, on its device
+                buffer.copy_(tensors[f"momentum.{name}"])
+                self.optimiser.state[parameter]["momentum_buffer"] = buffer
+        self.epoch, self.log, self.code = about["epoch"], about["log"], about.get("code", [""])
+
+
+def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
+    hears = objectives.KINDS[objective.kind].hears
+    if hears == "half":
+        pairs = zip(teachers, objective.sides, strict=True)
+        return [_Source(teacher, objective.batch_norm, side=side) for teacher, side in pairs]
+    return [_Source(teacher, objective.batch_norm, untrained=hears == "untrained") for teacher in teachers]
+
+
+def initial(
+    spec: RunSpec, classes: int, side: int, device: torch.device, features: Mapping[str, Tensor] | None = None
+) -> models.Network:
+    """A run's network before training.
+
+    What the seed draws follows from seed and member alone, so that all students of a seed, and a teacher's weak and strong
+    version, start from the same.
+
+    Args:
+        features: the weights of its origin; the head stays as drawn. None where its origin is fresh.
+
+    Raises:
+        ValueError: an origin without features, or features without an origin.
+        DataError: the features are another architecture's.
+    """
+    if (spec.origin.kind == "fresh") != (features is None):
+        raise ValueError(f"a run of the origin {spec.origin.kind!r} is built with {'no ' * (not features)}features")
+    network = models.build(spec.model, classes, spec.side or side, spec.seed * _INIT_SEED + spec.member)
+    if features is not None:
+        models.start_from(network, features, f"the origin of run {spec.id}")
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def group_key(spec: RunSpec) -> tuple[Any, ...]:
+    """Runs with the same key see the same batches and can train in one group."""
+    return (
+        spec.dataset.hash,
+        spec.side,
+        spec.resize,
+        spec.augmentation,
+        spec.recipe,
+        spec.train.batch_size,
+        spec.train.precision,  # in which the teachers answer all
+        spec.observe,
+        spec.seed,
+        spec.member,
+        spec.role,
+    )
+
+
+def train(
+    specs: Sequence[RunSpec],
+    dataset: Dataset,
+    teachers: Mapping[str, models.Network],
+    device: torch.device,
+    *,
+    untrained: Mapping[str, models.Network] | None = None,
+    origins: Mapping[str, Mapping[str, Tensor]] | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: OnEpoch | None = None,
+    code: str = "",
+) -> dict[str, Trained | DivergedError]:
+    """Trains a lockstep group, going on from its checkpoints where there are any.
+
+    Args:
+        specs: runs with one `group_key`.
+        teachers: the networks of all teachers that the specs name, by run id; left as they are.
+        untrained: the same networks with random weights, by run id, where an objective listens to them.
+        origins: the features that runs start from, by the run's own id, where their origin is not fresh.
+        checkpoints: where the state is kept after each epoch.
+        code: what the running code is called (`kdnb.environment.code`); noted, so that a resumed run names all that made it.
+
+    Returns:
+        For each run id a `Trained`, or the error of a run whose loss or weights were no longer finite; the others go on
+        without it.
+
+    Raises:
+        ValueError: runs of different groups, or a network is not given.
+        ProfileError: a teacher that cannot see half of an image, or targets whose softness cannot be matched.
+    """
+    if len({group_key(spec) for spec in specs}) != 1:
+        raise ValueError(
+            "the runs of a group share data, augmentation, batch size, precision, seed, member and role; these do not"
+        )
+    learners = [_start(spec, dataset, device, checkpoints, (origins or {}).get(spec.id)) for spec in specs]
+    panel = _Panel(teachers, untrained or {}, {source for each in learners for source in each.sources + each.softness})
+    prepare = Normaliser(dataset, device, specs[0])
+    train_images, train_labels = dataset.train.images.to(device), dataset.train.labels.to(device)
+    look_at = _look(dataset.validation, specs[0], device)
+
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        _prepare_targets(learners, panel, dataset, prepare, device)
+        for epoch in range(max(spec.train.epochs for spec in specs)):
+            # Learners may come from checkpoints of different epochs; each joins in where its own training goes on.
+            active = [each for each in learners if each.epoch == epoch < each.spec.train.epochs and not each.failure]
+            if not active:
+                continue
+            began = time.perf_counter()
+            batches = _batches(train_images, train_labels, active[0].spec, epoch, prepare)
+            _run_epoch(active, batches, panel, epoch, len(train_labels))
+            seconds = (time.perf_counter() - began) / len(active)
+            for learner in active:
+                learner.log[-1]["seconds"] = round(seconds, 4)
+                if code not in learner.code:
+                    learner.code.append(code)
+                if learner.failure is None:
+                    _finish_epoch(learner, prepare, look_at, checkpoints)
+            if on_epoch is not None:
+                on_epoch(epoch, [learner.spec for learner in active])
+    return {each.spec.id: _finished(each) for each in learners}
+
+
+def _finished(learner: _Learner) -> Trained | DivergedError:
+    if learner.failure is None:
+        for name, tensor in learner.network.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                learner.failure = DivergedError(
+                    f"run {learner.spec.id} (seed {learner.spec.seed}) diverged in its last epoch: {name} is not finite; "
+                    "lower learning_rate"
+                )
+                break
+    return learner.failure or Trained(learner.network.eval(), learner.log, tuple(learner.code))
+
+
+def _start(
+    spec: RunSpec,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoints: Checkpoints | None,
+    features: Mapping[str, Tensor] | None,
+) -> _Learner:
+    network = initial(spec, len(dataset.classes), dataset.side, device, features)
+    settings = spec.train
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    learner = _Learner(spec, network, optimiser)
+    saved = checkpoints.load(spec.id) if checkpoints is not None else None
+    if saved is not None:
+        learner.restore(*saved)
+    return learner
+
+
+class _Panel:
+    """The teachers at work: each answers a batch once for everyone."""
+
+    def __init__(
+        self,
+        teachers: Mapping[str, models.Network],
+        untrained: Mapping[str, models.Network],
+        sources: set[_Source],
+    ) -> None:
+        self._networks: dict[_Source, models.Network] = {}
+        copies: dict[tuple[str, str, bool], models.Network] = {}
+        for source in sorted(sources, key=repr):
+            given = untrained if source.untrained else teachers
+            if source.teacher not in given:
+                kind = "untrained network" if source.untrained else "network"
+                raise ValueError(f"no {kind} is given for the teacher {source.teacher}")
+            key = (source.teacher, source.batch_norm, source.untrained)
+            if key not in copies:
+                copies[key] = teaching_copy(given[source.teacher], source.batch_norm)
+            if source.side and not copies[key].any_width:
+                raise ProfileError(
+                    f"the teacher {source.teacher} cannot see half of an image: a transformer cuts whole ones into "
+                    "patches; use a ResNet for objectives of kind half"
+                )
+            self._networks[source] = copies[key]
+
+    def answers(self, active: Sequence[_Learner], images: Tensor) -> dict[_Source, Tensor]:
+        """Logits of each source that somebody listens to."""
+        wanted = dict.fromkeys(source for learner in active for source in learner.sources)
+        halves = {side: half(images, side) for side in dict.fromkeys(s.side for s in wanted) if side}
+        with torch.no_grad(), autocast(active[0].spec, images.device):
+            return {
+                source: self._networks[source](halves[source.side] if source.side else images).float()
+                for source in wanted
+            }
+
+    def over(self, source: _Source, shown: Tensor, prepare: Callable[[Tensor], Tensor], spec: RunSpec) -> Tensor:
+        """Logits (N, K) of a source over many uint8 views, in batches of the training's size."""
+        return logits(self._networks[source], shown, prepare, spec, side=source.side, batch=spec.train.batch_size)
+
+
+def _prepare_targets(
+    learners: Sequence[_Learner],
+    panel: _Panel,
+    dataset: Dataset,
+    prepare: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> None:
+    """Finds the softness of targets and the class means, from the training images in views of the learners' kind."""
+    matched = [learner for learner in learners if learner.softness]
+    if not matched:
+        return
+    first = matched[0].spec
+    index = sample(len(dataset.train), PREPARED)
+    split = dataset.train.select(index.numpy())
+    shown, labels = views(split, index, first.augmentation, first, "train", device), split.labels.to(device)
+    heard: dict[_Source, Tensor] = {}
+
+    def over(sources: Sequence[_Source]) -> list[Tensor]:
+        for source in sources:
+            if source not in heard:
+                heard[source] = panel.over(source, shown, prepare, first)
+        return [heard[source] for source in sources]
+
+    for learner in matched:
+        objective = learner.spec.objective
+        assert objective is not None  # it is among the matched
+        entropy = float(objectives.mean_entropy(over(learner.softness), objective.temperature))
+        given = over(learner.sources)
+        if objective.kind == "class-mean":
+            learner.means = [objectives.class_means(each, labels, len(dataset.classes)) for each in given]
+        answers = objectives.answers(objective, given, labels, learner.means)
+        try:
+            learner.temperature = objectives.matched_temperature(answers, entropy)
+        except ValueError as error:
+            raise ProfileError(f"the objective {objective.kind} of run {learner.spec.id}: {error}") from None
+
+
+def _batches(
+    images: Tensor, labels: Tensor, spec: RunSpec, epoch: int, prepare: Callable[[Tensor], Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's views in its order. A last batch of one image is left out: batch statistics need two."""
+    stream, recipe, size = Stream(spec.seed, spec.member), augment.recipe(spec.augmentation), spec.train.batch_size
+    order = stream.permutation(len(images), epoch)
+    chunk = max(1, CHUNK // size) * size
+    for start in range(0, len(order), chunk):
+        index = order[start : start + chunk]
+        where = torch.from_numpy(index).to(images.device)
+        shown = augment.views(images[where], index, recipe, stream, epoch, size=spec.side)
+        for batch, batch_labels in zip(shown.split(size), labels[where].split(size), strict=True):
+            if len(batch) > 1:
+                yield prepare(batch), batch_labels
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Batches in an epoch, without a last one of a single image."""
+    return max(1, images // batch_size + (images % batch_size > 1))
+
+
+def _run_epoch(
+    active: Sequence[_Learner],
+    batches: Iterator[tuple[Tensor, Tensor]],
+    panel: _Panel,
+    epoch: int,
+    images: int,
+) -> None:
+    device = next(active[0].network.parameters()).device
+    exact = torch.float32 if device.type == "mps" else torch.float64  # which has no double precision
+    sums = [torch.zeros(3, dtype=exact, device=device) for _ in active]
+    seen = 0
+    per_epoch = steps_per_epoch(images, active[0].spec.train.batch_size)
+    for learner in active:
+        learner.network.train()
+    for number, (batch, labels) in enumerate(batches):
+        answers = panel.answers(active, batch)
+        for learner, total in zip(active, sums, strict=True):
+            heard = [answers[source] for source in learner.sources]
+            rate = learning_rate(learner.spec.train, epoch * per_epoch + number, per_epoch)
+            loss, right, entropy = learner.step(batch, labels, heard, rate)
+            total += torch.stack([loss.to(exact) * len(labels), right.to(exact), entropy.to(exact) * len(labels)])
+        seen += len(labels)
+    for learner, total in zip(active, sums, strict=True):
+        loss_sum, right_sum, entropy_sum = total.tolist()
+        rate = learning_rate(learner.spec.train, epoch * per_epoch, per_epoch)
+        entry = {
+            "epoch": epoch,
+            "learning_rate": rate,
+            "loss": loss_sum / seen,
+            "train_accuracy": right_sum / seen,
+            "validation_accuracy": None,
+        }
+        if learner.spec.objective is not None:
+            entry["target_temperature"] = learner.temperature or learner.spec.objective.temperature
+            entry["target_entropy"] = entropy_sum / seen
+        learner.log.append(entry)
+        # A sum that any step made non-finite stays so: one look an epoch is enough and keeps a GPU busy.
+        if not torch.isfinite(total).all():
+            learner.failure = DivergedError(
+                f"run {learner.spec.id} (seed {learner.spec.seed}) diverged in epoch {epoch + 1}, whose learning rate "
+                f"begins at {rate:.4g}: its loss is not finite; lower learning_rate, or raise warmup_epochs or rise"
+            )
+
+
+def _look(validation: Split, spec: RunSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The fixed images that a training is looked at with."""
+    index = sample(len(validation), spec.observe.validate_sample)
+    return validation.images[index].to(device), validation.labels[index].to(device)
+
+
+def _finish_epoch(
+    learner: _Learner,
+    prepare: Callable[[Tensor], Tensor],
+    look_at: tuple[Tensor, Tensor],
+    checkpoints: Checkpoints | None,
+) -> None:
+    learner.epoch += 1
+    spec = learner.spec
+    if learner.epoch % spec.observe.validate_every == 0 or learner.epoch == spec.train.epochs:
+        images, labels = look_at
+        right = logits(learner.network.eval(), images, prepare, spec).argmax(dim=1) == labels
+        learner.log[-1]["validation_accuracy"] = int(right.sum()) / len(right)
+    if checkpoints is not None:
+        checkpoints.save(spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "code": learner.code})
