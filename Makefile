@@ -1,7 +1,8 @@
-# Two commands: `make reproduce` and `make test`. Both set up .venv first, once.
+# `make reproduce` and `make test`. Both set up .venv first, once; `make CPU=1 …` sets it up without what only a GPU needs.
 PROFILE ?= smoke
 STORE ?= _build/store
 PYTHON ?= python3
+CPU ?=
 VENV := .venv
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
@@ -9,43 +10,63 @@ else
 BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: reproduce book test notebooks bench lock clean
+# Notebooks run in their own folder, so they need the store's whole path; it may hold spaces, which make's own functions break at.
+WHOLE_STORE = $(shell $(BIN)/python -c "import pathlib, sys; print(pathlib.Path(sys.argv[1]).absolute().as_posix())" "$(STORE)")
+
+.PHONY: reproduce book test lint unit pages notebooks bench campaign lock clean
 
 reproduce: $(STAMP)
-	$(BIN)/kdnb run --profile $(PROFILE) --store $(STORE)
-	$(BIN)/kdnb table --profile $(PROFILE) --store $(STORE) --claims
-	$(BIN)/kdnb reproduce --profile $(PROFILE) --store $(STORE)
+	$(BIN)/kdnb run --profile $(PROFILE) --store "$(STORE)"
+	$(BIN)/kdnb table --profile $(PROFILE) --store "$(STORE)" --claims
+	$(BIN)/kdnb reproduce --profile $(PROFILE) --store "$(STORE)"
 
-# The book from the records that come with it.
+# The book from the results that come with it.
 book: $(STAMP)
 	$(BIN)/jupyter-book build . -q -W -n --keep-going
 	@echo "read _build/html/index.html"
 
-test: $(STAMP)
+test: lint unit pages
+
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
-	KDNB_STORE=$(abspath $(STORE)) $(BIN)/pytest -c /dev/null --rootdir . -q -p no:cacheprovider --nbval --nbval-current-env \
-	  --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -p tests.skips
+
+# Every notebook's stored outputs against fresh ones.
+pages: $(STAMP)
+	KDNB_STORE="$(WHOLE_STORE)" $(BIN)/python -m pytest -p tests.skips -c .ci/pages.ini --rootdir . notebooks
 
 # After a page's text or code was changed: its notebook, with fresh outputs.
 notebooks: $(STAMP)
-	KDNB_STORE=$(abspath $(STORE)) $(BIN)/python book/execute.py $(PAGES)
+	KDNB_STORE="$(WHOLE_STORE)" $(BIN)/python book/execute.py $(PAGES)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/training.py
 
+campaign: $(STAMP)
+	$(BIN)/python benchmarks/campaign.py
+
+# Both locks: requirements-cpu.txt is requirements.txt without what only a GPU needs.
 lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	$(BIN)/python .ci/cpu.py requirements.txt requirements-cpu.txt
 
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): requirements.txt requirements-cpu.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("kdnb needs Python 3.11 or newer; this is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+ifeq ($(CPU),)
+	$(PIP) -r requirements.txt
+else
+	$(PIP) -c requirements.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu -r requirements-cpu.txt
+endif
+	$(PIP) --no-deps --no-build-isolation -e .
 	$(BIN)/python -c 'open("$(STAMP)", "w").close()'
 
 clean:

@@ -12,12 +12,17 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from kdnb import __version__
 from kdnb.errors import KdnbError, ProfileError
+
+if TYPE_CHECKING:
+    from kdnb.study.grid import Plan
+    from kdnb.study.store import Store
+    from kdnb.training.spec import RunSpec
 
 # torch and what is built on it take seconds to import: each command imports what it needs, so that --help and a mistyped
 # option answer at once.
@@ -33,15 +38,21 @@ class Where:
     data_root: str | None
     store: str | None
 
-    def study(self) -> Any:
-        """The study, and the data set it is on."""
-        from kdnb.study import grid as study
+    epochs: int | None = None
+    """of every network, for a quick look"""
 
-        profile = study.load_profile(self.profile, self.overrides)
-        dataset = profile.dataset.load(self.data_root)
-        return study.build(profile, dataset.hash, self.seeds), dataset
+    def plan(self) -> "Plan":
+        """The study, and the images it is about."""
+        from kdnb.study import grid, profile
 
-    def open_store(self) -> Any:
+        overrides = list(self.overrides)
+        if self.epochs is not None:
+            origins = profile.load(self.profile, self.overrides).origins
+            trained = [f"origins.{name}" for name, origin in origins.items() if origin.kind == "trained"]
+            overrides += [f"{each}.train.epochs={self.epochs}" for each in ("teacher", "student", *trained)]
+        return grid.plan(profile.load(self.profile, overrides), root=self.data_root, seeds=self.seeds)
+
+    def open_store(self) -> "Store":
         from kdnb.study.store import Store
 
         return Store(self.store)
@@ -50,10 +61,10 @@ class Where:
 def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    from kdnb.study import grid as study
+    from kdnb.study.profile import parse_seeds
 
     try:
-        return study.parse_seeds(value)
+        return parse_seeds(value)
     except ProfileError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -71,16 +82,18 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         store: str,
         **rest: Any,
     ) -> Any:
-        if epochs is not None:
-            overrides += (f"teacher.train.epochs={epochs}", f"student.train.epochs={epochs}")
-        return command(Where(profile, overrides, seeds, data_root, store), **rest)
+        return command(Where(profile, overrides, seeds, data_root, store, epochs), **rest)
 
     for option in (
         click.option("--store", help="Folder of the results (default: $KDNB_STORE, else in the user's data folder)."),
         click.option("--data-root", help="Folder of the data sets (default: $KDNB_DATA, else in the user's cache)."),
         click.option("--epochs", type=click.IntRange(min=1), help="Shorthand: this many epochs for every network."),
         click.option(
-            "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting, e.g. distill.alpha=0.5."
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="PATH=VALUE",
+            help="Change a setting, e.g. objectives.kd.alpha=0.5.",
         ),
         click.option("--seeds", callback=_seeds, help="Which seeds: 0,1,2 or 0-4 (default: the profile's)."),
         click.option("--profile", default="smoke", show_default=True, help="A profile's name, or your own YAML file."),
@@ -105,22 +118,28 @@ def plan(where: Where, device: str, probe: bool) -> None:
     from kdnb import environment
     from kdnb.study import estimate, execute
 
-    study, dataset = where.study()
-    store = where.open_store()
+    planned, store = where.plan(), where.open_store()
+    study, dataset = planned.study, planned.dataset
     waiting, held = execute.tasks(study, store)
+    lacking = sum(len(task.specs) for task in waiting)
     click.echo(
-        f"{study.profile.name}: {len(study.runs)} runs, {len(held)} in {store.root}, "
-        f"{len(study.runs) - len(held)} to train, on {dataset.name} ({len(dataset.train)} + {len(dataset.validation)} "
-        f"images, hash {dataset.hash})"
+        f"{study.profile.name}: {len(held) + lacking} runs, {len(held)} in {store.root}, {lacking} to train, on "
+        f"{dataset.name} ({len(dataset.train)} + {len(dataset.validation)} images, hash {dataset.hash})"
     )
-    for seed in dict.fromkeys(run.seed for run in held):
-        click.echo(f"  seed {seed}  in the store: " + ", ".join(run.name for run in held if run.seed == seed))
+    for run in held:
+        if run in study.origins:
+            click.echo(f"  {run.name}  in the store")
+    for seed in study.seeds:
+        there = [run.name for run in held if run in study.runs and run.seed == seed]
+        if there:
+            click.echo(f"  seed {seed}  in the store: " + ", ".join(there))
     chosen = environment.choose_device(device)
-    specs = {run.spec.id: run.spec for run in study.runs}
-    estimator = estimate.Estimator(dataset, chosen) if probe else None
+    specs = {run.spec.id: run.spec for run in study.every_run}
+    estimator = estimate.Estimator(planned.datasets, chosen) if probe else None
     total = 0.0
     for task in waiting:
-        line = f"  seed {task.specs[0].seed}  " + ", ".join(study.by_id[spec.id].name for spec in task.specs)
+        names = ", ".join(study.by_id[spec.id].name for spec in task.specs)
+        line = f"  {names}" if task.specs[0].role == "origin" else f"  seed {task.specs[0].seed}  {names}"
         if estimator is not None:
             seconds = estimator.group(task.specs, specs)
             total += seconds
@@ -144,8 +163,8 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     from kdnb.study import estimate, execute
 
     environment.choose_device(device)
-    study, dataset = where.study()
-    store = where.open_store()
+    planned, store = where.plan(), where.open_store()
+    study = planned.study
     pool: AbstractContextManager[Executor | None] = nullcontext()
     if workers > 1:
         import multiprocessing
@@ -166,7 +185,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 data_root=where.data_root,
                 device=device,
                 threads=threads,
-                weigh=lambda spec: estimate.work(spec, dataset),
+                weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
             )
         except BaseException:
             if executor is not None:
@@ -183,16 +202,23 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
 @_study_options
 def status(where: Where) -> None:
     """Say which runs the store holds, and how far the unfinished ones are."""
-    study, _ = where.study()
-    store = where.open_store()
-    for seed in dict.fromkeys(run.seed for run in study.runs):
-        runs = [run for run in study.runs if run.seed == seed]
+    study, store = where.plan().study, where.open_store()
+    for origin in study.origins:
+        click.echo(f"{study.profile.name}, {origin.name}: {_progress(store, origin.spec)}")
+    for seed in study.seeds:
+        runs = study.of_seed(seed)
         missing = [run for run in runs if not store.holds(run.spec.id)]
         click.echo(f"{study.profile.name}, seed {seed}: {len(runs) - len(missing)} of {len(runs)} runs in {store.root}")
         for each in missing:
-            saved = store.checkpoints.load(each.spec.id)
-            done = saved[1]["epoch"] if saved else 0
-            click.echo(f"  {each.name}: " + (f"epoch {done} of {each.spec.train.epochs}" if done else "not begun"))
+            click.echo(f"  {each.name}: {_progress(store, each.spec)}")
+
+
+def _progress(store: "Store", spec: "RunSpec") -> str:
+    if store.holds(spec.id):
+        return f"in {store.root}"
+    saved = store.checkpoints.load(spec.id)
+    done = saved[1]["epoch"] if saved else 0
+    return f"epoch {done} of {spec.train.epochs}" if done else "not begun"
 
 
 @cli.command()
@@ -202,10 +228,11 @@ def status(where: Where) -> None:
 @click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims.")
 def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
     """Print the measures of every run, or write all of them as CSV."""
-    from kdnb.evidence import claims as evidence
+    from kdnb.evidence import claims as declared
     from kdnb.evidence import table as tables
 
-    study, dataset = where.study()
+    planned = where.plan()
+    study = planned.study
     rows = (tables.curves if curves else tables.table)(study, where.open_store())
     if csv is not None:
         try:
@@ -218,13 +245,14 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
     else:
         seeds = rows["seed"].nunique()
         click.echo(
-            f"{study.profile.name} on {dataset.name}, {seeds} {'seed' if seeds == 1 else 'seeds (means)'}; clean "
-            "validation images; students against the mean of their teachers; attention of the predicted class"
+            f"{study.profile.name} on {planned.dataset.name}, {seeds} {'seed' if seeds == 1 else 'seeds (means)'}; clean "
+            "validation images; gap and affinity on own views; students against the mean of their teachers"
         )
         overview = tables.overview(rows).rename_axis(None)
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
     if claims and not curves:
-        click.echo("\n" + evidence.describe(evidence.effects(rows), study.profile.name))
+        chosen = declared.of_profile(study.profile.name)
+        click.echo("\n" + declared.describe(declared.effects(rows, chosen), chosen, study.profile.name))
 
 
 @cli.command()
@@ -232,22 +260,22 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 @click.option(
     "--results", type=click.Path(file_okay=False, path_type=Path), help="Folder (default: book/results/PROFILE)."
 )
-@click.option("--device", default="auto", show_default=True, help="Where the dial is measured.")
 @click.option("--weights/--no-weights", default=True, help="Keep the networks of the first seed, if they are small.")
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
-def publish(where: Where, results: Path | None, device: str, weights: bool, uncommitted: bool) -> None:
-    """Write the records of whole seeds into the folder that the book is told from."""
+def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool) -> None:
+    """Write the results of whole seeds into the folder that the book is told from."""
     from kdnb.evidence import publish as publishing
-    from kdnb.evidence import results as records
+    from kdnb.evidence import results as published
 
-    study, dataset = where.study()
-    folder = results or records.home() / study.profile.name
+    planned = where.plan()
+    name = planned.study.profile.name
+    folder = results or published.home() / name
     written = publishing.publish(
-        study, where.open_store(), dataset, folder, strict=not uncommitted, weights=weights, device=device
+        planned.study, where.open_store(), planned.dataset, folder, strict=not uncommitted, weights=weights
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     click.echo(
-        f"{study.profile.name}: seeds {', '.join(map(str, written.seeds))} published in {folder} "
+        f"{name}: seeds {', '.join(map(str, written.seeds))} published in {folder} "
         f"({len(written.table)} measurements; the folder has {size / 1e6:.1f} MB)"
     )
 
@@ -256,12 +284,12 @@ def publish(where: Where, results: Path | None, device: str, weights: bool, unco
 @click.argument("ours", type=click.Path(file_okay=False))
 @click.argument("theirs", type=click.Path(file_okay=False), required=False)
 def diff(ours: str, theirs: str | None) -> None:
-    """Compare two folders of records, claim by claim (THEIRS: default the published ones of the same profile)."""
+    """Compare two folders of results, claim by claim (THEIRS: default the published ones of the same profile)."""
     from kdnb.evidence import diff as differences
-    from kdnb.evidence import results as records
+    from kdnb.evidence import results
 
-    here = records.read(ours)
-    click.echo(differences.describe(here, records.read(records.published(theirs, like=here.profile.name))))
+    here = results.read(ours)
+    click.echo(differences.describe(here, results.read(results.published(theirs, like=here.profile.name))))
 
 
 @cli.command()
@@ -298,13 +326,13 @@ def doctor(data_root: str | None, store: str | None) -> None:
     """Say what is found where, and what is missing with the command that gets it."""
     from kdnb import environment
     from kdnb.images import datasets
+    from kdnb.study import profile
     from kdnb.study.store import Store
-    from kdnb.study.grid import profile_names
 
     device = environment.choose_device()
     for name, value in environment.describe(device).items():
         click.echo(f"{name:<22}{'-' if value is None else value}")
-    click.echo(f"{'profiles':<22}{', '.join(profile_names())}")
+    click.echo(f"{'profiles':<22}{', '.join(profile.names())}")
     click.echo(f"{'data root':<22}{datasets.data_root(data_root)}")
     for found in datasets.survey(data_root):
         click.echo(f"  {'found  ' if found.present else 'missing'} {found.name:<14}{found.note}")

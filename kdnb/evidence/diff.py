@@ -68,10 +68,11 @@ def _effect(row: dict[str, Any], side: str) -> str:
     value = row.get(side)
     if value is None or pd.isna(value):
         return "–"
-    told = f"{value:+.3f}"
+    shown = f"{value:+.3f}"
     if not pd.isna(row[f"{side}_low"]):
-        told += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
-    return f"{told}, {row[f'{side}_verdict']}".replace("-", "−")
+        shown += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
+    judged = f", {row[f'{side}_verdict']}" if row[f"{side}_verdict"] else ""
+    return f"{shown}{judged}".replace("-", "−")
 
 
 RULE = (
@@ -81,7 +82,7 @@ RULE = (
 )
 """When two studies agree, for those who read a comparison."""
 
-SETTINGS_TOLD = 6
+SETTINGS_NAMED = 6
 
 
 def caution(ours: Results, theirs: Results) -> str:
@@ -89,10 +90,21 @@ def caution(ours: Results, theirs: Results) -> str:
     changed = differing(ours.settings, theirs.settings)
     if not changed:
         return ""
-    told = [f"`{name}` ({here!r} here, {there!r} there)" for name, (here, there) in changed.items()]
-    rest = len(told) - SETTINGS_TOLD
-    listed = ", ".join(told[:SETTINGS_TOLD]) + (f" and {rest} more" if rest > 0 else "")
-    return f"These are two studies, not two runs of one: they differ in {listed}."
+    named = [f"`{name}` ({_short(here)} here, {_short(there)} there)" for name, (here, there) in changed.items()]
+    rest = len(named) - SETTINGS_NAMED
+    listed = ", ".join(named[:SETTINGS_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    judged = ""
+    if ours.claim_set.name != theirs.claim_set.name:
+        judged = (
+            f" They are judged by different claims, {ours.claim_set.name} here and {theirs.claim_set.name} there, so no effect "
+            "stands on both sides."
+        )
+    return f"These are two studies, not two runs of one: they differ in {listed}.{judged}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _named(results: Results) -> str:
@@ -132,6 +144,6 @@ def table(ours: Results, theirs: Results) -> str:
             f"<tr><th scope='row'>{row['claim']}</th>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
         )
     return (
-        '<div class="kdnb-table" tabindex="0" role="region" aria-label="Comparison with the published records">'
+        '<div class="kdnb-table" tabindex="0" role="region" aria-label="Comparison with the published results">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

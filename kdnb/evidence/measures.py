@@ -50,7 +50,11 @@ def ensemble_logits(teachers: Sequence[Tensor]) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of images whose largest logit is the true class's, over the whole set; 0 to 1."""
+    """Share of images whose largest logit is the true class's, over the whole set; 0 to 1.
+
+    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0]]), torch.tensor([0, 1, 1]))
+    0.6666666666666666
+    """
     (logits,) = _logits(logits)
     return float((logits.argmax(dim=1) == _labels(logits, labels)).double().mean())
 
@@ -73,7 +77,11 @@ def calibration_error(
 
     Args:
         form: ``weighted`` weighs each bin with its share of the images (Guo et al. 2017, eq. 3); ``as-released`` is the
-            plain mean over all bins, empty ones counted as 0.
+            plain mean over all bins, empty ones counted as 0. The released code takes it of augmented *training* images.
+
+    >>> logits = torch.log(torch.tensor([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.25, 0.75]]))
+    >>> round(calibration_error(logits, torch.tensor([0, 0, 1, 1])), 6)
+    0.0
     """
     counts, bin_confidence, bin_accuracy = reliability(logits, labels, bins)
     gaps = np.abs(bin_accuracy - bin_confidence)
@@ -81,7 +89,7 @@ def calibration_error(
         return float((gaps * counts).sum() / counts.sum())
     if form == "as-released":
         return float(gaps.mean())
-    raise ValueError(f"no form {form!r}; there are weighted and as-released")
+    raise ValueError(f"no form {form!r}; choose weighted or as-released")
 
 
 def reliability(
@@ -102,24 +110,58 @@ def reliability(
     return counts, mean_confidence, mean_correct
 
 
-def affinity(augmented: float, clean: float, form: Literal["difference", "as-released"] = "difference") -> float:
-    """How much an augmentation keeps the data as a network knows it (Gontijo-Lopes et al. 2020, section 3.1).
+def scaled_calibration_error(logits: Tensor, labels: Tensor, bins: int = 10) -> float:
+    """The calibration error that is left after temperature scaling (Guo et al. 2017, section 4.2): what a network's ranking of
+    its own confidence is worth, its overall softness aside; 0 to 1.
+
+    The temperature that minimises the cross-entropy is fitted on every second image and applied to the others, and the other
+    way round, so that no image is judged with a temperature that it helped to fit.
+    """
+    (logits,) = _logits(logits)
+    labels = _labels(logits, labels)
+    scaled = torch.empty_like(logits)
+    even = torch.arange(len(logits)) % 2 == 0
+    for fitted, judged in ((even, ~even), (~even, even)) if len(logits) > 1 else ((even, even),):
+        scaled[judged] = logits[judged] / fitted_temperature(logits[fitted], labels[fitted])
+    return calibration_error(scaled, labels, bins=bins)
+
+
+def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature between 0.05 and 20 that minimises the cross-entropy of logits ÷ temperature, which is convex in its
+    inverse; by golden-section search."""
+    from scipy.optimize import minimize_scalar
+
+    (logits,) = _logits(logits)
+    labels = _labels(logits, labels)
+    found = minimize_scalar(
+        lambda inverse: float(F.cross_entropy(logits * inverse, labels)), bounds=(0.05, 20.0), method="bounded"
+    )
+    return 1.0 / float(found.x)
+
+
+def affinity(augmented: float, baseline: float, form: Literal["difference", "ratio"] = "difference") -> float:
+    """How much an augmentation keeps the data as a network knows it.
+
+    Three readings are in use. The textbook's (Gontijo-Lopes et al. 2020, section 3.1) is the difference of accuracies of a
+    network trained on clean images. The paper's text divides the accuracy of the *student itself* on its augmentation's views
+    by that on clean images; the released code divides by its accuracy on ``base`` views, of RandomResizedCrop alone.
+
+    >>> round(affinity(0.6, 0.8), 3), round(affinity(0.6, 0.8, "ratio"), 3)
+    (-0.2, 0.75)
 
     Args:
-        augmented: accuracy on augmented validation images.
-        clean: accuracy of the same network on the clean ones. The textbook's network was trained on clean data.
-        form: ``difference`` is augmented − clean, −1 to 1, 0 where the augmentation changes nothing;
-            ``as-released`` is the ratio augmented ÷ clean, 1 where it changes nothing.
+        augmented: accuracy on augmented validation images, 0 to 1.
+        baseline: accuracy of the same network on clean (or ``base``) ones, 0 to 1.
+        form: ``difference`` is augmented − baseline, −1 to 1, 0 where the augmentation changes nothing; ``ratio`` is augmented
+            ÷ baseline, 1 where it changes nothing, NaN where the baseline is 0.
     """
-    if not (0 <= augmented <= 1 and 0 <= clean <= 1):
-        raise ValueError(f"accuracies lie between 0 and 1, not at {augmented} and {clean}")
+    if not (0 <= augmented <= 1 and 0 <= baseline <= 1):
+        raise ValueError(f"accuracies lie between 0 and 1, not at {augmented} and {baseline}")
     if form == "difference":
-        return augmented - clean
-    if form == "as-released":
-        if clean == 0:
-            raise ValueError("the ratio to an accuracy of 0 is undefined")
-        return augmented / clean
-    raise ValueError(f"no form {form!r}; there are difference and as-released")
+        return augmented - baseline
+    if form == "ratio":
+        return augmented / baseline if baseline > 0 else float("nan")
+    raise ValueError(f"no form {form!r}; choose difference or ratio")
 
 
 def train_validation_gap(training: float, validation: float) -> float:
@@ -150,7 +192,11 @@ def gap_as_released(running_training: Sequence[float], validation: Sequence[floa
 
 
 def agreement(teacher: Tensor, student: Tensor) -> float:
-    """Share of images on which both have the same top class (top-1 fidelity, Stanton et al. 2021); 0 to 1."""
+    """Share of images on which both have the same top class (top-1 fidelity, Stanton et al. 2021); 0 to 1.
+
+    >>> agreement(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    0.5
+    """
     teacher, student = _logits(teacher, student)
     return float((teacher.argmax(dim=1) == student.argmax(dim=1)).double().mean())
 
@@ -189,7 +235,12 @@ def error_consistency(teacher: Tensor, student: Tensor, labels: Tensor) -> float
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> float:
-    """KL(teacher ‖ student) of the predicted distributions, the mean over images, in nats; 0 where they are equal."""
+    """KL(teacher ‖ student) of the predicted distributions, the mean over images, in nats; 0 where they are equal.
+
+    >>> teacher, student = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
+    >>> round(divergence(teacher, student), 4)  # 0.5·ln 2 + 0.5·ln(2/3)
+    0.1438
+    """
     if not temperature > 0:
         raise ValueError(f"a temperature is positive, not {temperature}")
     teacher, student = _logits(teacher, student)
@@ -231,7 +282,7 @@ def mutual_information(
         return _mean_over_batches(mutual_information, teacher, student, BATCH)
     if form == "as-released":
         return _mean_over_batches(_mutual_info_classif, teacher, student, BATCH)
-    raise ValueError(f"no form {form!r}; there are plain, adjusted, as-released and as-released-score")
+    raise ValueError(f"no form {form!r}; choose plain, adjusted, as-released or as-released-score")
 
 
 def _mutual_info_classif(teacher: Tensor, student: Tensor) -> float:
@@ -256,3 +307,24 @@ def _mean_over_batches(
     values = np.array([measure(*pair) for pair in pairs])
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
+
+
+# -- several teachers ------------------------------------------------------------------------------------------------
+
+
+def among(measure: Callable[[Tensor, Tensor], float], teachers: Sequence[Tensor]) -> float:
+    """A measure of two networks, the mean over all pairs of teachers."""
+    pairs = [(a, b) for place, a in enumerate(teachers) for b in teachers[place + 1 :]]
+    if not pairs:
+        raise ValueError("a measure among teachers takes two or more")
+    return float(np.mean([measure(a, b) for a, b in pairs]))
+
+
+def rest_against_each(measure: Callable[[Tensor, Tensor], float], teachers: Sequence[Tensor]) -> float:
+    """A measure of the mean logits of all teachers but one and that one, the mean over which is left out; for three or more."""
+    if len(teachers) < 3:
+        raise ValueError(f"leaving one teacher out takes three or more, not {len(teachers)}")
+    values = [
+        measure(ensemble_logits([*teachers[:place], *teachers[place + 1 :]]), one) for place, one in enumerate(teachers)
+    ]
+    return float(np.mean(values))

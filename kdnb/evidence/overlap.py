@@ -1,4 +1,4 @@
-"""Where a network looks: attention maps, the masks made of them, and how much masks of several networks overlap.
+"""How much the attention of several networks overlaps: masks made of their maps, and the masks' intersection over union.
 
 Maps are small, (N, h, w), in any unit; `heatmaps` brings them to the input's size and to [0, 1]; `masks` thresholds
 them; `iou` compares. All are pure functions.
@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdnb.training.models import Network, VisionTransformer
-
 THRESHOLD = 0.4
 """The paper's: a place is attended to where its heat exceeds this."""
+
+THRESHOLD_UNTIL_MAY_2024 = 0.5
+"""The released code's before 3 May 2024."""
 
 EPSILON = 1e-8
 """Keeps the scaling of a constant map finite, as released."""
@@ -65,16 +66,28 @@ def iou(
     Raises:
         ValueError: fewer than two networks, or masks of different shapes.
     """
+    if form == "per-image":
+        return float(iou_per_image(several).mean())
     both, either = _overlap(several)
     if form == "as-released":
         both, either = (torch.stack([part.sum() for part in pixels.split(batch_size)]) for pixels in (both, either))
         sizes = torch.tensor([len(part) for part in several[0].split(batch_size)], dtype=torch.float64)
-    elif form == "per-image":
-        sizes = torch.ones(len(both), dtype=torch.float64)
     else:
-        raise ValueError(f"no form {form!r}; there are per-image and as-released")
+        raise ValueError(f"no form {form!r}; choose per-image or as-released")
     ratio = torch.where(either > 0, both / either.clamp(min=1), 1.0).cpu().double()
     return float((ratio * sizes).sum() / sizes.sum())
+
+
+def iou_per_image(several: Sequence[Tensor]) -> Tensor:
+    """Of each image, the intersection of all masks over their union; float64 (N,), 0 to 1. See `iou`.
+
+    >>> first = torch.tensor([[[True, True], [False, False]]])
+    >>> second = torch.tensor([[[True, False], [True, False]]])
+    >>> iou_per_image([first, second])  # one pixel of three
+    tensor([0.3333], dtype=torch.float64)
+    """
+    both, either = _overlap(several)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0).cpu().double()
 
 
 def chance_iou(several: Sequence[Tensor]) -> float:
@@ -82,6 +95,10 @@ def chance_iou(several: Sequence[Tensor]) -> float:
 
     For each image, the product of the areas over 1 − the product of what they leave free; the mean over images. For
     masks thrown down pixel by pixel this is the IoU's expectation but for a term that vanishes with their size.
+
+    >>> half = torch.tensor([[[True, True], [False, False]]])
+    >>> round(chance_iou([half, half]), 4)  # 1/4 over 3/4
+    0.3333
 
     Raises:
         ValueError: as `iou`.

@@ -1,10 +1,15 @@
-"""From the store to records that can be committed: small, mostly text, and made again by anyone (see `kdnb.evidence.results`)."""
+"""From the store to results that can be committed: small, mostly text, and made again by anyone (see `kdnb.evidence.results`).
 
+Nothing is measured here that the table does not have, and no network is run.
+"""
+
+import gzip
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +18,21 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb import __version__, environment
-from kdnb.evidence import measures, results, table
-from kdnb.training import observe as record
-from kdnb.images.datasets import Dataset
+from kdnb import __version__
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.study.execute import load_network
+from kdnb.evidence import claims, measures, predictions, results, specifications, table
+from kdnb.images.datasets import Dataset
+from kdnb.study.grid import Run, Study
+from kdnb.study.profile import Profile
 from kdnb.study.store import Entry, Store
-from kdnb.study.grid import Profile, Run, Study
-from kdnb.training.train import Normaliser, logits, sample
+from kdnb.training.answers import sample
+from kdnb.training.observe import DIAL, VIEWS
 
 EXPLORED = 200
 """validation images in the explorers"""
 
 WEIGHTS_LIMIT = 10_000_000
 """bytes; larger networks are kept in half precision, and still larger ones not at all"""
-
-DIAL_STEPS = 10
-DIAL_IMAGES = 2000
 
 
 def publish(
@@ -41,25 +43,82 @@ def publish(
     *,
     strict: bool = True,
     weights: bool = True,
-    device: str = "auto",
 ) -> results.Results:
-    """Writes the records of a study's seeds into a folder, beside seeds that are there already.
+    """Writes the results of a study's seeds into a folder, beside seeds that are there already.
 
     Args:
         strict: refuse what was made with code that no commit has.
         weights: keep the networks of the first seed, too.
 
     Raises:
-        IncompleteError: the store lacks a run or has it damaged; uncommitted code; the folder has records of other
+        IncompleteError: the store lacks a run or has it damaged; uncommitted code; the folder has results of other
             settings. Nothing is written then.
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or an entry is damaged.
     """
     folder = Path(folder)
-    entries = _entries(study, store, strict)
-    about = {
+    require_same_study(results.settings(study.profile, dataset.hash), study.seeds, folder)
+    made: dict[int, dict[str, bytes]] = {}
+    first = min({*study.seeds, *results.published_seeds(folder)})
+    explorer: bytes | None = None
+    networks: bytes | None = None
+    for seed in study.seeds:
+        entries = table.of_seed(study, store, seed)
+        runs = list(study.of_seed(seed))
+        if strict:
+            _require_committed(runs, entries)
+        made[seed] = _seed(study, seed, entries)
+        if seed == first:
+            explorer = safetensors.torch.save(_explorer(runs, entries, dataset))
+            networks = _weights(runs, entries) if weights else None
+    # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if explorer is not None:
+            _write(folder / "explorer.safetensors", explorer)
+            if networks is not None:
+                _write(folder / "weights.safetensors", networks)
+            else:
+                (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other results
+        for seed, files in made.items():
+            _replace(folder / f"seed-{seed}", files)
+        _write(folder / "study.json", _json(_about(study, store, dataset)))
+    except OSError as error:
+        raise StoreError(f"cannot write the results into {folder}: {error}") from None
+    return results.read(folder, study.seeds)
+
+
+def _seed(study: Study, seed: int, entries: Mapping[str, Entry]) -> dict[str, bytes]:
+    """The files of a seed, by name."""
+    about = {"profile": study.profile.name, "seed": seed}
+    rows = [about | row for row in table.measured(study, seed, entries)]
+    measured = pd.DataFrame(rows, columns=list(table.COLUMNS)).fillna(dict.fromkeys(results.TEXT_COLUMNS, ""))
+    runs = study.of_seed(seed)
+    files = {
+        "measures.csv": _csv(measured),
+        "curves.csv": _csv(table.curves_of(study, seed, entries)),
+        "reliability.csv": _csv(pd.DataFrame(about | row for row in _reliability(runs, entries))),
+        "dial.csv": _csv(pd.DataFrame(about | row for row in _dial(runs, entries))),
+        results.SPECIFICATIONS: gzip.compress(
+            _csv(specifications.specifications(study, seed, entries)), compresslevel=9, mtime=0
+        ),
+        results.PREDICTIONS: predictions.pack(study, seed, entries),
+    }
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return files | {"provenance.json": _json(_provenance(runs, entries) | {"files": hashes})}
+
+
+def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
+    """What study.json says."""
+    origins = {}
+    for run in study.origins:
+        entry = store.entry(run.spec.id)
+        origins[run.columns["origin"]] = {"id": run.spec.id, "log": entry.log, "environment": entry.environment}
+    return {
         "format": results.FORMAT,
         "kdnb": __version__,
+        "claims": claims.of_profile(study.profile.name).name,
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
+        "origins": origins,
         "dataset": {
             "name": dataset.name,
             "hash": dataset.hash,
@@ -71,40 +130,6 @@ def publish(
             "std": list(dataset.std),
         },
     }
-    seeds = list(dict.fromkeys(run.seed for run in study.runs))
-    require_same_study(results.settings(study.profile, dataset.hash), seeds, folder)
-    rows, curves = table.table(study, store), table.curves(study, store)
-    chosen = environment.choose_device(device)
-    texts = {}
-    for seed in seeds:
-        runs = [run for run in study.runs if run.seed == seed]
-        texts[seed] = {
-            "measures.csv": _csv(rows[rows["seed"] == seed]),
-            "curves.csv": _csv(curves[curves["seed"] == seed]),
-            "reliability.csv": _csv(pd.DataFrame(_reliability(study.profile.name, runs, entries))),
-            "dial.csv": _csv(pd.DataFrame(_dial(study.profile, runs, store, dataset, chosen))),
-            "about.json": _json(_made(runs, entries)),
-        }
-    first = min({*seeds, *results.published_seeds(folder)})
-    explored = [run for run in study.runs if run.seed == first]
-    if explored:
-        explorer = safetensors.torch.save(_explorer(explored, entries, dataset))
-        networks = _weights(explored, entries) if weights else None
-    # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if explored:
-            _write(folder / "explorer.safetensors", explorer)
-            if networks is not None:
-                _write(folder / "weights.safetensors", networks)
-            else:
-                (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other records
-        for seed in seeds:
-            _replace(folder / f"seed-{seed}", texts[seed])
-        _write(folder / "study.json", _json(about).encode())
-    except OSError as error:
-        raise StoreError(f"cannot write the records into {folder}: {error}") from None
-    return results.read(folder, seeds)
 
 
 def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
@@ -114,32 +139,24 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
     return profile.model_copy(update={"dataset": profile.dataset.model_copy(update=names)})
 
 
-def _entries(study: Study, store: Store, strict: bool) -> dict[str, Entry]:
-    missing = [run for run in study.runs if not store.holds(run.spec.id)]
-    if missing:
-        raise IncompleteError(
-            f"{len(missing)} of {len(study.runs)} runs are not in {store.root}, the first {missing[0].name} of seed "
-            f"{missing[0].seed}; train them with kdnb run, then publish"
-        )
-    entries = {run.spec.id: store.entry(run.spec.id) for run in study.runs}
-    for run in study.runs if strict else ():
+def _require_committed(runs: Sequence[Run], entries: Mapping[str, Entry]) -> None:
+    for run in runs:
         made = entries[run.spec.id].environment
         if not made.get("commit") or made.get("uncommitted_changes"):
             raise IncompleteError(
                 f"{run.name} of seed {run.seed} was made with code that no commit has, so nobody could make it again; "
                 "commit, and train it in a fresh store"
             )
-    return entries
 
 
 def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: Path) -> None:
-    """Whether records of these seeds may go into the folder.
+    """Whether results of these seeds may go into the folder.
 
     Args:
         settings: as `results.settings` gives them.
 
     Raises:
-        IncompleteError: it has records of other settings, or others that would be left in another format or half written.
+        IncompleteError: it has results of other settings, or others that would be left in another format or half written.
     """
     there = results.published_seeds(folder)
     if not there:
@@ -152,22 +169,22 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
             f"{folder} has seeds {', '.join(map(str, there))} of a kdnb publish that was stopped, and no study.json that says "
             f"what they are; publish all of them together ({together}), or name another folder"
         )
-    profile, about = results.describe(folder)
+    try:
+        profile, about = results.describe(folder)
+    except IncompleteError:
+        if set(there) <= set(seeds):
+            return  # results of another version, all of which are made again
+        raise
     changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
     if changed:
         name, (ours, theirs) = next(iter(changed.items()))
         raise IncompleteError(
-            f"the records in {folder} are of another study: {name} is {theirs!r} there and {ours!r} here; name another "
+            f"the results in {folder} are of another study: {name} is {theirs!r} there and {ours!r} here; name another "
             "folder"
         )
-    if about["format"] != results.FORMAT and not set(there) <= set(seeds):
-        raise IncompleteError(
-            f"the records in {folder} are of format {about['format']}, this version writes {results.FORMAT}; publish all "
-            f"of their seeds together: {together}"
-        )
 
 
-def _made(runs: list[Run], entries: dict[str, Entry]) -> dict[str, Any]:
+def _provenance(runs: Sequence[Run], entries: Mapping[str, Entry]) -> dict[str, Any]:
     """Which runs, by what, and how long they took (lockstep students' seconds are shared out among them)."""
     environments: list[dict[str, Any]] = []
     listed = {}
@@ -177,19 +194,22 @@ def _made(runs: list[Run], entries: dict[str, Entry]) -> dict[str, Any]:
             environments.append(entry.environment)
         seconds = sum(epoch["seconds"] for epoch in entry.log)
         place = environments.index(entry.environment)
-        listed[run.name] = {"id": run.spec.id, "environment": place, "seconds": round(seconds, 1)}
+        listed[run.name] = {
+            "id": run.spec.id,
+            "role": run.spec.role,
+            "environment": place,
+            "seconds": round(seconds, 1),
+        }
     return {"runs": listed, "environments": environments}
 
 
-def _reliability(profile: str, runs: list[Run], entries: dict[str, Entry]) -> Iterator[dict[str, Any]]:
+def _reliability(runs: Sequence[Run], entries: Mapping[str, Entry]) -> Iterator[dict[str, Any]]:
     for run in runs:
         answers = entries[run.spec.id].predictions
-        for view in record.VIEWS:
+        for view in VIEWS:
             bins = measures.reliability(answers[f"validation/{view}"], answers["validation/labels"])
             for number, (count, confidence, accuracy) in enumerate(zip(*bins, strict=True), start=1):
                 yield {
-                    "profile": profile,
-                    "seed": run.seed,
                     "run": run.name,
                     "view": view,
                     "bin": number,
@@ -199,39 +219,22 @@ def _reliability(profile: str, runs: list[Run], entries: dict[str, Entry]) -> It
                 }
 
 
-def _dial(
-    profile: Profile, runs: list[Run], store: Store, dataset: Dataset, device: torch.device
-) -> Iterator[dict[str, Any]]:
-    """Accuracy on a fixed sample of validation images as the dial turns, of the reference and of the first teachers."""
-    looked_at = [run for run in runs if run.name in ("reference", "T1w", "T1s")]
-    networks = {run.name: load_network(store, run.spec.id, dataset, device) for run in looked_at}
-    index = sample(len(dataset.validation), DIAL_IMAGES)
-    split = dataset.validation.select(index.numpy())
-    prepare = Normaliser(dataset, device, profile.side)
-    strengths = [step / DIAL_STEPS for step in range(DIAL_STEPS + 1)]
-    clean: dict[str, float] = {}
-    for strength in [None, *strengths]:
-        view = "clean" if strength is None else f"dial:{strength}"
-        shown = record.views(split, index, view, runs[0].spec, "validation", device)
-        for run in looked_at:
-            answers = logits(networks[run.name], shown, prepare, run.spec).cpu()
-            accuracy = measures.accuracy(answers, split.labels)
-            if strength is None:
-                clean[run.name] = accuracy
-                continue
-            yield {
-                "profile": profile.name,
-                "seed": run.seed,
-                "run": run.name,
-                "strength": strength,
-                "accuracy": accuracy,
-                "affinity": measures.affinity(accuracy, clean[run.name]),
-            }
+def _dial(runs: Sequence[Run], entries: Mapping[str, Entry]) -> Iterator[dict[str, Any]]:
+    """Accuracy on a fixed sample of validation images as the dial of augmentation turns, of the teachers and the reference."""
+    for run in runs:
+        answers = entries[run.spec.id].predictions
+        if "dial/predicted" not in answers:
+            continue
+        labels = answers["validation/labels"][answers["dial/index"]]
+        accuracies = [float((classes == labels).double().mean()) for classes in answers["dial/predicted"]]
+        for strength, accuracy in zip(DIAL, accuracies, strict=True):
+            affinity = measures.affinity(accuracy, accuracies[0])
+            yield {"run": run.name, "strength": strength, "accuracy": accuracy, "affinity": affinity}
 
 
-def _explorer(runs: list[Run], entries: dict[str, Entry], dataset: Dataset) -> dict[str, Tensor]:
+def _explorer(runs: Sequence[Run], entries: Mapping[str, Entry], dataset: Dataset) -> dict[str, Tensor]:
     any_entry = entries[runs[0].spec.id]
-    mapped = any_entry.attention["index"]
+    mapped = any_entry.attention["validation/index"]
     index = mapped[sample(len(mapped), EXPLORED)]
     # Data sets may be sorted by class; who takes the first few of these should not get one class.
     index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))]
@@ -246,13 +249,13 @@ def _explorer(runs: list[Run], entries: dict[str, Entry], dataset: Dataset) -> d
     for run in runs:
         entry = entries[run.spec.id]
         if run.spec.role == "teacher":
-            maps = entry.attention["cam-predicted/clean"][rows]
+            maps = entry.attention["validation/cam-predicted/clean"][rows]
             tensors[f"maps/{run.name}/cam-predicted/clean"] = maps.half().contiguous()
         tensors[f"logits/{run.name}"] = entry.predictions["validation/clean"][index].half().contiguous()
     return tensors
 
 
-def _weights(runs: list[Run], entries: dict[str, Entry]) -> bytes | None:
+def _weights(runs: Sequence[Run], entries: Mapping[str, Entry]) -> bytes | None:
     tensors = {
         f"{run.name}/{name}": tensor.contiguous()
         for run in runs
@@ -264,12 +267,12 @@ def _weights(runs: list[Run], entries: dict[str, Entry]) -> bytes | None:
     return content if len(content) <= WEIGHTS_LIMIT else None
 
 
-def _csv(rows: pd.DataFrame) -> str:
-    return str(rows.to_csv(index=False, lineterminator="\n", float_format="%.7g", na_rep="nan"))
+def _csv(rows: pd.DataFrame) -> bytes:
+    return str(rows.to_csv(index=False, lineterminator="\n", float_format="%.7g", na_rep="nan")).encode()
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -280,12 +283,12 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _replace(folder: Path, texts: dict[str, str]) -> None:
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     """Puts a folder of files in place; a call that is killed leaves the old one or the new one, or none to be made again."""
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     new.chmod(0o755)
-    for name, text in texts.items():
-        (new / name).write_text(text, encoding="utf-8", newline="\n")
+    for name, content in files.items():
+        (new / name).write_bytes(content)
     if folder.exists():
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
         os.replace(folder, old / folder.name)

@@ -1,18 +1,23 @@
-"""Published records: what the book's pages, and nothing else, are made of.
+"""Published results: what the book's pages, and nothing else, are made of.
 
-A folder for each profile, written by `kdnb.evidence.publish` and read here. It is text where text will do, so that a new seed is a
-small change that a person can review; no data set and no training is needed to read it::
+A folder for each profile, written by `kdnb.evidence.publish` and read here. It is text where text will do, so that a new
+seed is a change that a person can review; no data set and no training is needed to read it::
 
-    <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format
+    <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format, the claims
                         seed-<n>/measures.csv     the tidy table (`kdnb.evidence.table`)
+                                 specifications.csv.gz   overlap of attention, measured in every way
+                                 predictions.safetensors.xz   what each network said of each validation image
                                  curves.csv       the training logs
                                  reliability.csv  confidence and accuracy in ten bins
                                  dial.csv         accuracy and affinity against the strength of augmentation
-                                 about.json       runs and their ids, commit, machine, seconds
+                                 provenance.json  runs and their ids, commit, machine, seconds; SHA-256 of the files above
                         explorer.safetensors   images, maps and logits of one seed, for the explorers
                         weights.safetensors    the networks of that seed, where they are small
 """
 
+import gzip
+import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +30,26 @@ import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb.evidence import claims as evidence
-from kdnb.training import models
 from kdnb.errors import IncompleteError
-from kdnb.study.grid import Profile, explain
+from kdnb.evidence import claims
+from kdnb.evidence.claims import ClaimSet
+from kdnb.evidence.predictions import Predictions, unpack
+from kdnb.study.profile import Profile, explain
+from kdnb.training import models
 
-FORMAT = 2
-"""Of the records: a page may rely on all that this version writes. It grows when measures are added or changed."""
+FORMAT = 3
+"""Of the results: a page may rely on all that this version writes. It grows when measures are added or changed."""
 
 STAND_IN = "smoke"
-"""The profile whose records stand in where no study is published; it shows the path and says nothing of the paper."""
+"""The profile whose results stand in where no study is published; it shows the path and says nothing of the paper."""
 
-TEXT_COLUMNS = ("profile", "run", "role", "ensemble", "student", "measure", "form", "view", "against", "method")
+TEXT_COLUMNS = (
+    "profile", "run", "role", "teachers", "origin", "student", "objective", "measure", "form", "split", "view", "against",
+    "method",
+)  # fmt: skip
+
+SPECIFICATIONS = "specifications.csv.gz"
+PREDICTIONS = "predictions.safetensors.xz"
 
 
 @dataclass(frozen=True)
@@ -59,13 +72,13 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Results:
-    """The records of a study, for all or some of its published seeds."""
+    """The results of a study, for all or some of its published seeds."""
 
     folder: Path
     profile: Profile
     about: dict[str, Any]
-    """``kdnb`` (version), ``dataset`` (name, hash, train, validation, classes, side, mean, std), and ``seeds``: what about.json
-    says of each"""
+    """``kdnb`` (version), ``dataset`` (name, hash, train, validation, classes, side, mean, std), and ``seeds``: what
+    provenance.json says of each"""
     seeds: tuple[int, ...]
 
     @property
@@ -78,17 +91,42 @@ class Results:
         """What makes the study this one (`settings`)."""
         return settings(self.profile, self.about["dataset"]["hash"])
 
+    @property
+    def claim_set(self) -> ClaimSet:
+        """the declared claims that these results are judged by"""
+        return claims.SETS[self.about["claims"]]
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether these seeds were seen before the claims K were declared."""
+        return self.profile.name in claims.SETS["K"].seen_before
+
+    def _content(self, seed: int, name: str) -> bytes:
+        """A file of a seed, checked.
+
+        Raises:
+            IncompleteError: it is missing, or not the file that was published.
+        """
+        path, files = self.folder / f"seed-{seed}" / name, self.about["seeds"][seed]["files"]
+        if name not in files:
+            raise IncompleteError(f"seed {seed} of {self.profile.name} was published without {name}; publish it again")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise IncompleteError(f"{path} cannot be read ({error}); publish its seed again (kdnb publish)") from None
+        if hashlib.sha256(content).hexdigest() != files[name]:
+            raise IncompleteError(
+                f"{path} is not the file that was published: its hash differs; publish its seed again"
+            )
+        return content
+
     def _read(self, name: str) -> pd.DataFrame:
-        paths = [self.folder / f"seed-{seed}" / name for seed in self.seeds]
         text = dict.fromkeys(TEXT_COLUMNS, str)
         tables = []
-        for path in paths:
-            try:
-                tables.append(pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["nan"]))
-            except (OSError, ValueError) as error:
-                raise IncompleteError(
-                    f"{path} cannot be read ({error}); publish its seed again (kdnb publish)"
-                ) from None
+        for seed in self.seeds:
+            content = self._content(seed, name)
+            content = gzip.decompress(content) if name.endswith(".gz") else content
+            tables.append(pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=["nan"]))
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
@@ -112,14 +150,33 @@ class Results:
         return self._read("dial.csv")
 
     @cached_property
+    def specifications(self) -> pd.DataFrame:
+        """As `kdnb.evidence.specifications`.
+
+        Raises:
+            IncompleteError: the seed was published without.
+        """
+        return self._read(SPECIFICATIONS)
+
+    def predictions(self, seed: int) -> Predictions:
+        """What every network and ensemble of a seed said of each validation image.
+
+        Raises:
+            IncompleteError: the seed is not among these, or was published without.
+        """
+        if seed not in self.seeds:
+            raise IncompleteError(f"seed {seed} is not among these results; choose from {list(self.seeds)}")
+        return unpack(self._content(seed, PREDICTIONS), f"seed-{seed}/{PREDICTIONS}")
+
+    @cached_property
     def effects(self) -> pd.DataFrame:
-        """`kdnb.evidence.claims.effects` of the table."""
-        return evidence.effects(self.table)
+        """`kdnb.evidence.claims.effects` of the table, for `claim_set`."""
+        return claims.effects(self.table, self.claim_set)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """`kdnb.evidence.claims.verdicts` of the effects."""
-        return evidence.verdicts(self.effects)
+        return claims.verdicts(self.effects, self.claim_set)
 
     @cached_property
     def explorer(self) -> Explorer:
@@ -157,60 +214,60 @@ class Results:
         weights = safetensors.torch.load_file(path)
         own = {name.split("/", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"{run}/")}
         if not own:
-            there = ", ".join(sorted({name.split("/")[0] for name in weights}))
-            raise IncompleteError(f"no network {run!r} in {path}; there are {there}")
-        role = self.profile.student if run.split("_")[-1].startswith("S") else self.profile.teacher
+            known = ", ".join(sorted({name.split("/")[0] for name in weights}))
+            raise IncompleteError(f"no network {run!r} in {path}; choose from {known}")
+        made = self.about["seeds"][min(self.about["seeds"])]["runs"][run]
+        role = self.profile.student if made["role"] == "student" else self.profile.teacher
         side = self.profile.side or self.about["dataset"]["side"]
-        spec = role.model.model_copy(update={"pretrained": False})
-        network = models.build(spec, len(self.about["dataset"]["classes"]), side, seed=0)
+        network = models.build(role.model, len(self.about["dataset"]["classes"]), side, seed=0)
         network.load_state_dict(own)  # in float32, also what was kept in half precision
         return network.eval()
 
 
 def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
-    """The records in a folder, of the given or all published seeds.
+    """The results in a folder, of the given or all published seeds.
 
     Raises:
-        IncompleteError: no records there, not records of this version, damaged ones, or a seed that was not published.
+        IncompleteError: no results there, not results of this version, damaged ones, or a seed that was not published.
     """
     folder = Path(folder)
     profile, about = describe(folder)
-    if about["format"] != FORMAT:
-        raise IncompleteError(
-            f"the records in {folder} are of format {about['format']} and this version reads {FORMAT}, which has other "
-            "measures; publish their seeds again from the store (kdnb publish)"
-        )
     there = published_seeds(folder)
     if not there:
         raise IncompleteError(f"no seed is published in {folder}")
     missing = [seed for seed in seeds or () if seed not in there]
     if missing:
-        raise IncompleteError(f"seed {missing[0]} is not among the records in {folder}; there are {list(there)}")
+        raise IncompleteError(f"seed {missing[0]} is not among the results in {folder}; choose from {list(there)}")
     chosen = tuple(seeds) if seeds else there
-    about["seeds"] = {seed: _made(folder / f"seed-{seed}" / "about.json") for seed in chosen}
+    about["seeds"] = {seed: _provenance(folder / f"seed-{seed}" / "provenance.json") for seed in chosen}
     return Results(folder, profile, about, chosen)
 
 
-def _made(path: Path) -> dict[str, Any]:
+def _provenance(path: Path) -> dict[str, Any]:
     try:
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {"runs": made["runs"], "environments": made["environments"]}
+        return {name: made[name] for name in ("runs", "environments", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IncompleteError(f"{path} cannot be read ({error!r}); publish its seed again (kdnb publish)") from None
 
 
 def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
-    """The settings of the records in a folder, and what else study.json says; of any format.
+    """The settings of the results in a folder, and what else study.json says; of any format.
 
     Raises:
-        IncompleteError: no records there, or not those of a profile of this version.
+        IncompleteError: no results there, or not those of a profile of this version.
     """
     path = folder / "study.json"
     try:
-        about = {"format": 1} | json.loads(path.read_text(encoding="utf-8"))
+        about = {"format": 1, "claims": "K"} | json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise IncompleteError(
+                f"the results in {folder} are of format {about['format']}, and this version reads {FORMAT}, which has other "
+                "measures; publish their seeds again from the store (kdnb publish)"
+            )
         return Profile.model_validate(about.pop("profile")), about
     except FileNotFoundError:
-        raise IncompleteError(f"no records in {folder}: it has no study.json; kdnb publish writes one") from None
+        raise IncompleteError(f"no results in {folder}: it has no study.json; kdnb publish writes one") from None
     except ValidationError as error:
         raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -220,9 +277,9 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
 def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
     """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, and the
     images."""
-    told = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"})))
-    path = told["dataset.train_list"]
-    return told | {
+    flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"})))
+    path = flat["dataset.train_list"]
+    return flat | {
         "dataset.name": profile.dataset.kind,  # paths are one machine's; the hash says what lies there
         "dataset.train_list": path and Path(path).name,
         "dataset.hash": dataset_hash,
@@ -231,7 +288,7 @@ def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
 
 def _flat(tree: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{under}{name}.")
         else:
             yield f"{under}{name}", value
@@ -244,22 +301,22 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, t
 
 
 def published_seeds(folder: Path) -> tuple[int, ...]:
-    """Seeds whose records are in the folder."""
-    found = [path.parent.name.removeprefix("seed-") for path in folder.glob("seed-*/about.json")]
+    """Seeds whose results are in the folder."""
+    found = [path.parent.name.removeprefix("seed-") for path in folder.glob("seed-*/provenance.json")]
     return tuple(sorted(int(seed) for seed in found if seed.isdigit()))
 
 
 def home() -> Path:
-    """Where the book's records are in a checkout: ``book/results``, beside the package."""
+    """Where the book's results are in a checkout: ``book/results``, beside the package."""
     return Path(__file__).resolve().parents[2] / "book" / "results"
 
 
 def published(root: str | Path | None = None, like: str = "") -> Path:
-    """The folder of the records that the book is told from: a published study's, else those of the stand-in.
+    """The folder of the results that the book is told from: a published study's, else those of the stand-in.
 
     Args:
         root: a folder of such folders, or one of them; None is `home`.
-        like: a profile whose own records go before those, if there are any.
+        like: a profile whose own results go before those, if there are any.
 
     Raises:
         IncompleteError: there are none.
@@ -270,5 +327,5 @@ def published(root: str | Path | None = None, like: str = "") -> Path:
     found = sorted(path.parent for path in root.glob("*/study.json"))
     found.sort(key=lambda folder: (folder.name != like, folder.name == STAND_IN))
     if not found:
-        raise IncompleteError(f"no published records in {root}; run in a checkout of the book, or name their folder")
+        raise IncompleteError(f"no published results in {root}; run in a checkout of the book, or name their folder")
     return found[0]

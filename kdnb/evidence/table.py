@@ -1,26 +1,30 @@
-"""From the store to one tidy table: a row for each measure of each run, in each form and on each view.
+"""From the store to one tidy table: a row for each measure of each run, in each form, on each split and view.
 
-=============  ===================================================================================================
-column         meaning
-=============  ===================================================================================================
-``profile``    whose settings
-``seed``       the unit of evidence: fresh teachers, fresh students, fresh streams
-``run``        ``T1w``, ``T1w_T2s_Ss``, ``Sw``, ``reference``; ``T1w_T2s`` for a measure of the teachers together
-``role``       teacher, student, reference, ensemble
-``ensemble``   letters of the teachers (``ws``), empty without
-``student``    letter of the student's augmentation, empty for teachers
-``measure``    name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`; ``teachers_accuracy``: of the mean of the logits that
-               a student is compared with
-``form``       textbook, or as-released (what the paper's code computes); see the function for what differs
-``view``       of the validation images: clean, weak, strong; ``own``: the kind of view the run was trained on, of
-               training images for ``train_accuracy`` and the gap
-``against``    whom a student is compared with: ``ensemble`` (mean of the teachers' logits) or one teacher's name
-``method``     of an attention map; empty otherwise
-``value``      in the unit of the function
-=============  ===================================================================================================
+==============  ==================================================================================================
+column          meaning
+==============  ==================================================================================================
+``profile``     whose settings
+``seed``        the unit of evidence: fresh teachers, fresh students, fresh streams
+``run``         the run's name; of teachers together, their ensemble's. For reading: rows are selected by what follows
+``role``        teacher, student, reference, ensemble
+``teachers``    the teachers' augmentations in order of place (``weak+strong``), a teacher's own; empty without
+``origin``      the teachers' origins, likewise (``A+A``)
+``student``     the student's augmentation; empty for others
+``objective``   the profile's name of it; ``none`` for a student without teachers, empty for others
+``measure``     name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`; ``teachers_accuracy``: of the mean
+                of the logits that a student is compared with
+``form``        textbook; paper (as its text has it, where that is another); as-released (as its code computes it)
+``split``       validation, or train: the fixed sample of training images
+``view``        of the images: clean, weak, strong, base, any other recipe; ``own``: the run's own augmentation, again
+``against``     whom a student is compared with: ``ensemble`` (the mean of its teachers' logits to whole views), ``halves`` (of
+                those to the halves it was taught with), a teacher's name. Of an ensemble: ``each-other``, ``rest`` (each
+                against the mean of the others); of its attention, which halves its teachers see, ``left+right``
+``method``      of an attention map; empty otherwise
+``value``       in the unit of the function
+==============  ==================================================================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -28,15 +32,23 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kdnb.evidence import overlap as attention, measures
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.training.observe import VIEWS
+from kdnb.evidence import measures, overlap
+from kdnb.study.grid import Ensemble, Run, Study
 from kdnb.study.store import Entry, Store
-from kdnb.study.grid import Run, Study
+from kdnb.training.observe import BASE, VIEWS
 
 COLUMNS = (
-    "profile", "seed", "run", "role", "ensemble", "student", "measure", "form", "view", "against", "method", "value",
+    "profile", "seed", "run", "role", "teachers", "origin", "student", "objective",
+    "measure", "form", "split", "view", "against", "method", "value",
 )  # fmt: skip
+
+SPLITS = ("validation", "train")
+HALVES = (("left", "right"), ("left", "left"), ("right", "right"))
+"""which half of a view the first and the second teacher see"""
+
+SIDE = 32
+"""pixels of the masks that maps are compared on"""
 
 Row = dict[str, Any]
 
@@ -48,131 +60,196 @@ def table(study: Study, store: Store) -> pd.DataFrame:
 
     Raises:
         IncompleteError: the store lacks a run of the study.
-        StoreError: a file of an entry is damaged, or runs of a seed were measured on images in different orders.
+        StoreError: a file of an entry is damaged, an observation is missing, or runs of a seed were measured on images in
+            different orders.
     """
-    _require_whole(study, store)
     rows: list[Row] = []
-    for seed in dict.fromkeys(run.seed for run in study.runs):
-        runs = {run.name: run for run in study.runs if run.seed == seed}
-        entries = {name: store.entry(run.spec.id) for name, run in runs.items()}
-        _require_same_images(entries)
-        rows += [{"profile": study.profile.name, "seed": seed} | row for row in _seed(runs, entries)]
+    for seed in study.seeds:
+        entries = of_seed(study, store, seed)
+        about = {"profile": study.profile.name, "seed": seed}
+        rows += [about | row for row in measured(study, seed, entries)]
     return pd.DataFrame([_BLANK | row for row in rows], columns=list(COLUMNS))
 
 
-def _require_same_images(entries: dict[str, Entry]) -> None:
-    """Runs are compared image by image."""
-    (first, one), *others = entries.items()
-    for name, other in others:
-        for part in ("validation", "train"):
-            if not torch.equal(one.predictions[f"{part}/labels"], other.predictions[f"{part}/labels"]):
+def of_seed(study: Study, store: Store, seed: int) -> dict[str, Entry]:
+    """The entries of a seed's runs, by run id. Each file is checked when it is first read, and read once.
+
+    Raises:
+        IncompleteError: the store lacks a run.
+        StoreError: runs were measured on images in different orders.
+    """
+    runs = study.of_seed(seed)
+    missing = [run for run in runs if not store.has(run.spec.id)]
+    if missing:
+        raise IncompleteError(
+            f"{len(missing)} of {len(runs)} runs of {study.profile.name} are not in {store.root}, the first "
+            f"{missing[0].name} of seed {seed}; train them with kdnb run"
+        )
+    entries = {run.spec.id: store.entry(run.spec.id) for run in runs}
+    first = entries[runs[0].spec.id]
+    for run in runs[1:]:
+        for split in SPLITS:
+            name = f"{split}/labels"
+            if not torch.equal(first.predictions[name], entries[run.spec.id].predictions[name]):
                 raise StoreError(
-                    f"{first} and {name} were measured on {part} images in another order, so by different versions; train "
-                    "them again in a fresh store"
+                    f"{runs[0].name} and {run.name} were measured on {split} images in another order, so by different "
+                    "versions; train them again in a fresh store"
                 )
+    return entries
 
 
-def _seed(runs: dict[str, Run], entries: dict[str, Entry]) -> Iterator[Row]:
+def measured(study: Study, seed: int, entries: Mapping[str, Entry]) -> Iterator[Row]:
+    """All rows of a seed, but for profile and seed."""
+    runs = {run.spec.id: run for run in study.of_seed(seed)}
     for name, run in runs.items():
-        about = {
-            "run": name,
-            "role": run.spec.role,
-            "ensemble": run.ensemble,
-            "student": name[-1] if run.spec.role == "student" else "",
-        }
-        yield from (about | row for row in alone(entries[name]))
-        teachers = name.split("_")[:-1]
+        yield from (dict(run.columns) | row for row in alone(entries[name]))
+        teachers = {runs[teacher].name: entries[teacher] for teacher in run.spec.teachers}
         if teachers:
-            yield from (about | row for row in fidelity(entries[name], {t: entries[t] for t in teachers}))
-    masks: dict[str, dict[str, Tensor]] = {}
-    for ensemble in dict.fromkeys(run.ensemble for run in runs.values() if len(run.ensemble) > 1):
-        teachers = [f"T{member}{letter}" for member, letter in enumerate(ensemble, start=1)]
-        for teacher in teachers:
-            if teacher not in masks:
-                masks[teacher] = entry_masks(entries[teacher])
-        about = {"run": "_".join(teachers), "role": "ensemble", "ensemble": ensemble}
-        yield from (about | row for row in together([entries[teacher] for teacher in teachers]))
-        yield from (about | row for row in overlap([masks[teacher] for teacher in teachers]))
-    for teacher, by_name in masks.items():
-        about = {"run": teacher, "role": "teacher"}
-        for name, mask in by_name.items():
-            method, view = name.split("/")
-            area = float(attention.area(mask).mean())
-            yield about | _row("mask_area", area, view=view, method=method)
+            yield from (dict(run.columns) | row for row in fidelity(entries[name], teachers))
+    attention = Attention(entries)
+    for ensemble in study.ensembles(seed):
+        yield from (dict(ensemble.columns) | row for row in together(ensemble, entries))
+        yield from (dict(ensemble.columns) | row for row in attention.of(ensemble))
+    for run in runs.values():
+        if run.spec.role == "teacher":
+            yield from (dict(run.columns) | row for row in attention.areas(run))
+        if run.spec.teachers:
+            names = {teacher: runs[teacher].name for teacher in run.spec.teachers}
+            yield from (dict(run.columns) | row for row in attention.shared(run, names))
 
 
-def _row(measure: str, value: float, form: str = "textbook", view: str = "", **more: str) -> Row:
-    return {"measure": measure, "form": form, "view": view, "value": value} | more
+def _row(
+    measure: str, value: float, form: str = "textbook", split: str = "validation", view: str = "", **more: str
+) -> Row:
+    return {"measure": measure, "form": form, "split": split, "view": view, "value": value} | more
+
+
+def _and_own(rows: Sequence[Row], own: str) -> Iterator[Row]:
+    """The rows, and those on the run's own view once more under that name."""
+    for row in rows:
+        yield row
+        if row["view"] == own:
+            yield row | {"view": "own"}
+
+
+def observed(entry: Entry, split: str, view: str) -> Tensor:
+    """A run's logits on a view, (N, K).
+
+    Raises:
+        StoreError: it was not shown this view.
+    """
+    try:
+        return entry.predictions[f"{split}/{view}"]
+    except KeyError:
+        raise StoreError(
+            f"run {entry.spec.id} was not observed on {view} views of {split} images; train it again in a fresh store"
+        ) from None
+
+
+def seen_views(entry: Entry) -> tuple[str, ...]:
+    """clean, weak, strong, and the run's own augmentation where it is another"""
+    own = entry.spec.augmentation
+    return VIEWS if own in VIEWS else (*VIEWS, own)
+
+
+# -- one network -----------------------------------------------------------------------------------------------------
 
 
 def alone(entry: Entry) -> Iterator[Row]:
     """What can be said of one run by itself."""
-    answers, log = entry.predictions, entry.log
-    labels, train_labels = answers["validation/labels"], answers["train/labels"]
-    own = entry.spec.augmentation if entry.spec.augmentation in VIEWS else "clean"
-    accuracy = {view: measures.accuracy(answers[f"validation/{view}"], labels) for view in VIEWS}
-    for view in VIEWS:
-        logits = answers[f"validation/{view}"]
-        yield _row("accuracy", accuracy[view], view=view)
-        yield _row("entropy", measures.entropy(logits), view=view)
-        yield _row("calibration_error", measures.calibration_error(logits, labels), view=view)
-        yield _row("calibration_error", measures.calibration_error(logits, labels, "as-released"), "as-released", view)
-        if view != "clean":
-            yield _row("affinity", measures.affinity(accuracy[view], accuracy["clean"]), view=view)
-            if accuracy["clean"] > 0:
-                ratio = measures.affinity(accuracy[view], accuracy["clean"], "as-released")
-                yield _row("affinity", ratio, "as-released", view)
-    for name, view in (("own", own), ("clean", "clean")):
-        training = measures.accuracy(answers[f"train/{view}"], train_labels)
-        yield _row("train_accuracy", training, view=name)
-        gap = measures.train_validation_gap(training, accuracy["clean"])
-        yield _row("train_validation_gap", gap, view=name)
-    running = [epoch["train_accuracy"] for epoch in log]
-    looks = [epoch["validation_accuracy"] for epoch in log]
-    yield _row("train_validation_gap", measures.gap_as_released(running, looks), "as-released", "own")
+    own, labels = entry.spec.augmentation, {split: entry.predictions[f"{split}/labels"] for split in SPLITS}
+    accuracy: dict[tuple[str, str], float] = {}
+    rows: list[Row] = []
+    for split in SPLITS:
+        for view in (*seen_views(entry), *([BASE] if split == "validation" and own != BASE else [])):
+            logits, where = observed(entry, split, view), {"split": split, "view": view}
+            accuracy[split, view] = measures.accuracy(logits, labels[split])
+            rows.append(_row("accuracy", accuracy[split, view], **where))
+            if view == BASE != own:
+                continue
+            rows.append(_row("entropy", measures.entropy(logits), **where))
+            for form, kind in (("textbook", "weighted"), ("as-released", "as-released")):
+                error = measures.calibration_error(logits, labels[split], cast(Any, kind))
+                rows.append(_row("calibration_error", error, form, **where))
+            if split == "validation" and view in ("clean", own):
+                scaled = measures.scaled_calibration_error(logits, labels[split])
+                rows.append(_row("calibration_error_scaled", scaled, **where))
+    clean, base = accuracy["validation", "clean"], accuracy["validation", BASE]
+    for view in seen_views(entry)[1:]:
+        there = accuracy["validation", view]
+        rows.append(_row("affinity", measures.affinity(there, clean), view=view))
+        rows.append(_row("affinity", measures.affinity(there, clean, "ratio"), "paper", view=view))
+        rows.append(_row("affinity", measures.affinity(there, base, "ratio"), "as-released", view=view))
+    yield from _and_own(rows, own)
+    for view, seen in (("own", own), ("clean", "clean")):
+        yield _row("train_validation_gap", measures.train_validation_gap(accuracy["train", seen], clean), view=view)
+    running = [epoch["train_accuracy"] for epoch in entry.log]
+    looks = [epoch["validation_accuracy"] for epoch in entry.log]
+    yield _row("train_validation_gap", measures.gap_as_released(running, looks), "as-released", view="own")
 
 
-def fidelity(student: Entry, teachers: dict[str, Entry]) -> Iterator[Row]:
-    """How closely a student follows its teachers, together and each; the views are those of `VIEWS` and ``own``.
+# -- a student and its teachers --------------------------------------------------------------------------------------
 
-    The released code measures fidelity on the student's own kind of view, so its forms are there, and on clean images to
-    tell what is due to the form and what to the view.
+
+def taught(student: Entry, teachers: Sequence[Entry], split: str, view: str) -> list[Tensor]:
+    """What each teacher answers to the whole views that the student is compared on, (N, K) each."""
+    return [
+        student.predictions[f"teachers/{place}/{split}/{view}"]
+        if f"teachers/{place}/{split}/{view}" in student.predictions
+        else observed(teacher, split, view)
+        for place, teacher in enumerate(teachers)
+    ]
+
+
+def fidelity(student: Entry, teachers: Mapping[str, Entry]) -> Iterator[Row]:
+    """How closely a student follows its teachers, together and each, on common views and on its own.
+
+    The paper measures on training images under the student's own views; the released code's forms are there and on clean
+    validation images, so that what is due to the form and what to the images can be told apart.
     """
-    labels = student.predictions["validation/labels"]
-    for view in VIEWS:
-        ours = student.predictions[f"validation/{view}"]
-        theirs = {
-            name: student.predictions.get(f"teachers/{place}/{view}", teacher.predictions[f"validation/{view}"])
-            for place, (name, teacher) in enumerate(teachers.items())
-        }
-        own = view == student.spec.augmentation
-        mean = measures.ensemble_logits(list(theirs.values()))
-        rows = [_row(name, value, view=view) for name, value in _following(mean, ours, labels).items()]
-        rows.append(_row("teachers_accuracy", measures.accuracy(mean, labels), view=view))
-        if own or view == "clean":
-            rows += [_row(name, value, "as-released", view) for name, value in _as_released(mean, ours, labels).items()]
-        for row in rows:
-            yield row | {"against": "ensemble"}
-            if own:
-                yield row | {"against": "ensemble", "view": "own"}
-        for name, taught in theirs.items() if len(theirs) > 1 else ():
-            for measure, value in _following(taught, ours, labels).items():
-                yield _row(measure, value, view=view, against=name)
+    own, several = student.spec.augmentation, list(teachers.values())
+    rows: list[Row] = []
+    for split in SPLITS:
+        labels = student.predictions[f"{split}/labels"]
+        for view in seen_views(student):
+            ours, theirs = observed(student, split, view), taught(student, several, split, view)
+            where, mean = {"split": split, "view": view}, measures.ensemble_logits(theirs)
+            shown = view in ("clean", own)
+            found = _following(mean, ours, labels, adjusted=shown and split == "validation")
+            rows += [_row(name, value, **where, against="ensemble") for name, value in found.items()]
+            rows.append(_row("teachers_accuracy", measures.accuracy(mean, labels), **where, against="ensemble"))
+            if view == own or (shown and split == "validation"):
+                released = _as_released(mean, ours, labels)
+                rows += [
+                    _row(name, value, "as-released", **where, against="ensemble") for name, value in released.items()
+                ]
+            if shown and split == "validation" and len(theirs) > 1:
+                for name, answers in zip(teachers, theirs, strict=True):
+                    each = _following(answers, ours, labels)
+                    rows += [_row(measure, value, **where, against=name) for measure, value in each.items()]
+            if shown and student.spec.objective and student.spec.objective.sides:
+                pairs = zip(several, student.spec.objective.sides, strict=True)
+                halves = measures.ensemble_logits([observed(each, split, f"{view}/{side}") for each, side in pairs])
+                found = _following(halves, ours, labels)
+                rows += [_row(name, value, **where, against="halves") for name, value in found.items()]
+    yield from _and_own(rows, own)
 
 
-def _following(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, float]:
-    return {
+def _following(teacher: Tensor, student: Tensor, labels: Tensor, adjusted: bool = False) -> dict[str, float]:
+    found = {
         "agreement": measures.agreement(teacher, student),
         "divergence": measures.divergence(teacher, student),
         "mutual_information": measures.mutual_information(teacher, student),
-        "adjusted_mutual_information": measures.mutual_information(teacher, student, "adjusted"),
         "error_consistency": measures.error_consistency(teacher, student, labels),
         "agreement_on_errors": measures.agreement_on_errors(teacher, student, labels),
     }
+    if adjusted:
+        found["adjusted_mutual_information"] = measures.mutual_information(teacher, student, "adjusted")
+    return found
 
 
 def _as_released(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, float]:
-    """In the order of the released lists of validation images, which is by class: a batch of CIFAR-100's has two or three."""
+    """In the order of the released lists of images, which is by class: a batch of CIFAR-100's has two or three."""
     order = labels.argsort(stable=True)
     teacher, student = teacher[order], student[order]
     return {
@@ -183,57 +260,114 @@ def _as_released(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, 
     }
 
 
-def together(teachers: list[Entry]) -> Iterator[Row]:
-    """How good the answers are that several teachers give together."""
-    for view in VIEWS:
-        answers = measures.ensemble_logits([teacher.predictions[f"validation/{view}"] for teacher in teachers])
-        yield _row("accuracy", measures.accuracy(answers, teachers[0].predictions["validation/labels"]), view=view)
+# -- several teachers ------------------------------------------------------------------------------------------------
 
 
-def entry_masks(entry: Entry, threshold: float = attention.THRESHOLD, side: int = 32) -> dict[str, Tensor]:
-    """``<method>/<view>`` → boolean masks (M, side, side) of a run's attention maps."""
-    return {
-        name: attention.masks(maps, side, threshold)
-        for name, maps in sorted(entry.attention.items())
-        if name not in ("index", "labels")
-    }
+def together(ensemble: Ensemble, entries: Mapping[str, Entry]) -> Iterator[Row]:
+    """How good the answers are that several teachers give together, and how alike they answer."""
+    teachers = [entries[run.spec.id] for run in ensemble.teachers]
+    for split in SPLITS:
+        labels = teachers[0].predictions[f"{split}/labels"]
+        for view in VIEWS:
+            answers, where = [observed(teacher, split, view) for teacher in teachers], {"split": split, "view": view}
+            yield _row("accuracy", measures.accuracy(measures.ensemble_logits(answers), labels), **where)
+            for name, measure in (
+                ("agreement", measures.agreement),
+                ("mutual_information", measures.mutual_information),
+            ):
+                yield _row(name, measures.among(measure, answers), **where, against="each-other")
+                if len(answers) > 2:
+                    yield _row(name, measures.rest_against_each(measure, answers), **where, against="rest")
 
 
-def overlap(masks: list[dict[str, Tensor]]) -> Iterator[Row]:
-    """How much the masks of several runs overlap, and how much they would by chance."""
-    for name in masks[0]:
-        method, view = name.split("/")
-        several = [each[name] for each in masks]
-        where = {"view": view, "method": method}
-        yield _row("attention_iou", attention.iou(several), **where)
-        yield _row("attention_iou", attention.iou(several, "as-released"), "as-released", **where)
-        yield _row("chance_iou", attention.chance_iou(several), **where)
-        yield _row("excess_iou", attention.excess_iou(several), **where)
+class Attention:
+    """The masks of a seed's runs, each made once."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+        self._masks: dict[tuple[str, str, float], Tensor] = {}
+
+    def masks(self, run: str, name: str, threshold: float = overlap.THRESHOLD) -> Tensor:
+        """Boolean (M, 32, 32) of the map ``<split>/<method>/<view>`` of a run.
+
+        Raises:
+            StoreError: it has no such map.
+        """
+        key = (run, name, threshold)
+        if key not in self._masks:
+            if name not in self._entries[run].attention:
+                raise StoreError(f"run {run} was not observed as {name}; train it again in a fresh store")
+            self._masks[key] = overlap.masks(self._entries[run].attention[name], SIDE, threshold)
+        return self._masks[key]
+
+    def names(self, run: str) -> list[tuple[str, str, str]]:
+        """(split, method, view) of a run's maps of whole views"""
+        names = (name.split("/") for name in sorted(self._entries[run].attention))
+        return [(parts[0], parts[1], parts[2]) for parts in names if len(parts) == 3]
+
+    def of(self, ensemble: Ensemble) -> Iterator[Row]:
+        """How much the teachers' masks overlap, and how much they would by chance; on whole views and on halves."""
+        ids = [run.spec.id for run in ensemble.teachers]
+        for split, method, view in self.names(ids[0]):
+            name, where = f"{split}/{method}/{view}", {"split": split, "view": view, "method": method}
+            several = [self.masks(run, name) for run in ids]
+            yield _row("attention_iou", overlap.iou(several), **where)
+            yield _row("attention_iou", overlap.iou(several, "as-released"), "as-released", **where)
+            older = [self.masks(run, name, overlap.THRESHOLD_UNTIL_MAY_2024) for run in ids]
+            yield _row("attention_iou", overlap.iou(older, "as-released"), "as-released-0.5", **where)
+            yield _row("chance_iou", overlap.chance_iou(several), **where)
+            yield _row("excess_iou", overlap.excess_iou(several), **where)
+            if len(ids) == 2 and f"{name}/left" in self._entries[ids[0]].attention:
+                for sides in HALVES:
+                    halves = [self.masks(run, f"{name}/{side}") for run, side in zip(ids, sides, strict=True)]
+                    yield _row("attention_iou", overlap.iou(halves), **where, against="+".join(sides))
+
+    def areas(self, run: Run) -> Iterator[Row]:
+        """How much of the image a teacher's masks cover."""
+        for split, method, view in self.names(run.spec.id):
+            mask = self.masks(run.spec.id, f"{split}/{method}/{view}")
+            yield _row("mask_area", float(overlap.area(mask).mean()), split=split, view=view, method=method)
+
+    def shared(self, run: Run, teachers: Mapping[str, str]) -> Iterator[Row]:
+        """How much a student's masks overlap with each teacher's, and in the mean; on clean images and its own views."""
+        rows = []
+        own, method = run.spec.augmentation, "cam-predicted"
+        for split in SPLITS:
+            for view in dict.fromkeys(("clean", own)):
+                name, values = f"{split}/{method}/{view}", []
+                if any(name not in self._entries[teacher].attention for teacher in teachers):
+                    continue  # a recipe of the student's that no teacher was shown
+                mine = self.masks(run.spec.id, name)
+                where = {"split": split, "view": view, "method": method}
+                for teacher, called in teachers.items():
+                    values.append(overlap.iou([mine, self.masks(teacher, name)]))
+                    rows.append(_row("attention_iou", values[-1], **where, against=called))
+                if len(values) > 1:
+                    rows.append(_row("attention_iou", float(np.mean(values)), **where, against="ensemble"))
+        yield from _and_own(rows, own)
+
+
+# -- logs, and looking things up -------------------------------------------------------------------------------------
 
 
 def curves(study: Study, store: Store) -> pd.DataFrame:
     """The training logs of a study, a row for each epoch of each run: profile, seed, run, epoch (from 1), learning_rate,
-    loss, train_accuracy (running, on the views trained on), validation_accuracy (NaN where nobody looked), seconds.
+    loss, train_accuracy (running, on the views trained on), validation_accuracy (NaN where nobody looked), seconds, and of
+    distilled students target_temperature and target_entropy (of the softened answers, in nats).
 
     Raises:
         IncompleteError, StoreError: as `table`.
     """
-    _require_whole(study, store)
-    rows = [
-        {"profile": study.profile.name, "seed": run.seed, "run": run.name} | epoch | {"epoch": epoch["epoch"] + 1}
-        for run in study.runs
-        for epoch in store.entry(run.spec.id).log
-    ]
+    return pd.concat([curves_of(study, seed, of_seed(study, store, seed)) for seed in study.seeds], ignore_index=True)
+
+
+def curves_of(study: Study, seed: int, entries: Mapping[str, Entry]) -> pd.DataFrame:
+    """The `curves` of a seed."""
+    rows = []
+    for run in study.of_seed(seed):
+        about = {"profile": study.profile.name, "seed": seed, "run": run.name}
+        rows += [about | epoch | {"epoch": epoch["epoch"] + 1} for epoch in entries[run.spec.id].log]
     return pd.DataFrame(rows)
-
-
-def _require_whole(study: Study, store: Store) -> None:
-    missing = [run for run in study.runs if not store.holds(run.spec.id)]
-    if missing:
-        raise IncompleteError(
-            f"{len(missing)} of {len(study.runs)} runs of {study.profile.name} are not in {store.root}, the first "
-            f"{missing[0].name} of seed {missing[0].seed}; train them with kdnb run"
-        )
 
 
 def select(table: pd.DataFrame, **where: str | int) -> pd.DataFrame:
@@ -244,18 +378,21 @@ def select(table: pd.DataFrame, **where: str | int) -> pd.DataFrame:
     return table[chosen]
 
 
-SHOWN = {
-    "accuracy": {"measure": "accuracy", "view": "clean", "form": "textbook"},
-    "gap": {"measure": "train_validation_gap", "view": "own", "form": "textbook"},
-    "ECE": {"measure": "calibration_error", "view": "clean", "form": "textbook"},
-    "agreement": {"measure": "agreement", "view": "clean", "form": "textbook", "against": "ensemble"},
-    "KL": {"measure": "divergence", "view": "clean", "form": "textbook", "against": "ensemble"},
-    "MI": {"measure": "mutual_information", "view": "clean", "form": "textbook", "against": "ensemble"},
-    "κ": {"measure": "error_consistency", "view": "clean", "form": "textbook", "against": "ensemble"},
-    "IoU": {"measure": "attention_iou", "view": "clean", "form": "textbook", "method": "cam-predicted"},
-    "chance": {"measure": "chance_iou", "view": "clean", "form": "textbook", "method": "cam-predicted"},
+_VALIDATION = {"split": "validation", "form": "textbook", "view": "clean"}
+
+SHOWN: dict[str, dict[str, str]] = {
+    "accuracy": _VALIDATION | {"measure": "accuracy"},
+    "gap": _VALIDATION | {"measure": "train_validation_gap", "view": "own"},
+    "ECE": _VALIDATION | {"measure": "calibration_error"},
+    "affinity": _VALIDATION | {"measure": "affinity", "view": "own", "form": "paper"},
+    "agreement": _VALIDATION | {"measure": "agreement", "against": "ensemble"},
+    "KL": _VALIDATION | {"measure": "divergence", "against": "ensemble"},
+    "MI": _VALIDATION | {"measure": "mutual_information", "against": "ensemble"},
+    "κ": _VALIDATION | {"measure": "error_consistency", "against": "ensemble"},
+    "IoU": _VALIDATION | {"measure": "attention_iou", "method": "cam-predicted", "role": "ensemble", "against": ""},
+    "chance": _VALIDATION | {"measure": "chance_iou", "method": "cam-predicted"},
 }
-"""The columns of the table that a person reads: one measure each, on clean validation images."""
+"""The columns of the table that a person reads: one measure each, on clean validation images; affinity and gap on own views."""
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:

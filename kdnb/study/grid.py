@@ -13,7 +13,16 @@ from kdnb.images.datasets import Dataset
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
 from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile, TrainedOrigin, WeightsFile
-from kdnb.training.spec import DatasetId, FileOrigin, FreshOrigin, ImageNetOrigin, ObserveSpec, Origin, RunOrigin, RunSpec
+from kdnb.training.spec import (
+    DatasetId,
+    FileOrigin,
+    FreshOrigin,
+    ImageNetOrigin,
+    ObserveSpec,
+    Origin,
+    RunOrigin,
+    RunSpec,
+)
 from kdnb.training.train import group_key
 
 

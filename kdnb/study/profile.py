@@ -25,7 +25,7 @@ class DatasetConfig(Strict):
     """What `kdnb.images.datasets.load` is called with."""
 
     name: str
-    """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that cifar100-50 leaves out), cifar100-imb100
+    """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that it leaves out), cifar100-imb100
     (long-tailed), fashion-mnist, imagefolder:PATH"""
     size: int | None = None
     """side in pixels, for an image folder"""
@@ -145,7 +145,7 @@ class Profile(Strict):
     """how whole images get to that side; the released code evaluates with bilinear"""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)
     """each trains the whole grid anew; they are the unit of evidence"""
-    origins: dict[Name, OriginConfig] = {}
+    origins: dict[Name, OriginConfig] = Field(default={})
     """what teachers may start from, by name"""
     origin: Name = FRESH
     """which of them teachers start from, if their row does not say; fresh: random weights"""
@@ -153,7 +153,7 @@ class Profile(Strict):
     """of every teacher, and of the reference"""
     student: NetworkConfig
     """of every student"""
-    objectives: dict[Name, Objective] = {PLAIN: Objective()}
+    objectives: dict[Name, Objective] = Field(default={PLAIN: Objective()})
     """what students with teachers may minimise, by name"""
     grid: tuple[Row, ...] = (ALONE, TRIALS)
     """the students, and so the teachers, of a seed; a cell that stands in several rows is trained once"""
@@ -264,7 +264,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         raise ProfileError(
             f"no profile {name!r}; choose from {', '.join(names())}, or give the path of your own YAML file"
         )
-    content = _yaml(text, name)
+    content = _apart(_yaml(text, name))
     if not isinstance(content, dict):
         raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
     for override in overrides:
@@ -280,6 +280,13 @@ def _yaml(text: str, where: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ProfileError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _apart(content: Any) -> Any:
+    """A copy in which no two places share a mapping, as YAML's aliases make them: an override changes what it names alone."""
+    if isinstance(content, dict):
+        return {key: _apart(value) for key, value in content.items()}
+    return [_apart(value) for value in content] if isinstance(content, list) else content
 
 
 def _set(content: dict[str, Any], override: str) -> None:
@@ -313,7 +320,7 @@ def _siblings(location: tuple[int | str, ...], model: Any) -> str:
             field = model.model_fields.get(part)
             model = field.annotation if field is not None else None
         else:  # settings of several kinds, a dictionary of them, or a list of them
-            options = [each for each in _models_within(model)]
+            options = _models_within(model)
             model = next(
                 (each for each in options if "kind" in each.model_fields and each.model_fields["kind"].default == part),
                 options[0] if len(options) == 1 else model,

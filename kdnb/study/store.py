@@ -35,9 +35,9 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb.training.checkpoint import Checkpoints
-from kdnb.images.datasets import Dataset
 from kdnb.errors import StoreError
+from kdnb.images.datasets import Dataset
+from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import Observations
 from kdnb.training.spec import RunSpec
 from kdnb.training.train import Trained
@@ -152,6 +152,10 @@ class Store:
         if not self._folder(run).is_dir():
             raise StoreError(f"the store {self.root} does not hold the run {run}; train it with kdnb run")
         return Entry(self._folder(run))
+
+    def has(self, run: str) -> bool:
+        """Whether the store has the run, without reading it: each file is checked when it is first read."""
+        return self._folder(run).is_dir()
 
     def holds(self, run: str) -> bool:
         """Whether the store has the run whole, every file's hash checked. What it has damaged is set aside."""

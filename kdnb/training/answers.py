@@ -35,7 +35,7 @@ class Normaliser:
 
 
 def half(images: Tensor, side: Side) -> Tensor:
-    """The left or right half of images (N, 3, S, S) as it is, (N, 3, S, S // 2); the middle column of an odd side is left out."""
+    """The left or right half of images (N, 3, S, S) as it is, (N, 3, S, S // 2); an odd side loses its middle column."""
     width = images.shape[-1]
     part = images[..., : width // 2] if side == "left" else images[..., width - width // 2 :]
     return part.contiguous(memory_format=torch.channels_last)

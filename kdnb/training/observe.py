@@ -19,8 +19,8 @@ attention
     see holds the map's minimum.
 
 An origin leaves its weights and its log alone. A run of the profile ``cpu`` takes 4 MB for each view of 10,000 validation
-images and 100 classes and 2 MB for one of 5,000 training images: 22 MB of logits, and 6 MB of maps; a teacher 36 MB and 6 MB
-more, for its halves. A seed with 34 students, 6 teachers and the reference takes some 1.4 GB.
+images and 100 classes and 2 MB for one of 5,000 training images: 22 MB of logits, and 6 MB of maps; a teacher 36 and 13 MB
+more, for its halves. A seed with 34 students, 6 teachers and the reference takes some 1.5 GB.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How fast a network learns: the learning rate of each step, a pure function of its number, so that nothing is saved to resume."""
+"""How fast a network learns: the learning rate of each step, a pure function of its number, so that resuming needs no state."""
 
 import math
 
