@@ -273,10 +273,16 @@ def read_results(folder: Path) -> str:
     """Of the published results."""
     there = results.read(folder)
     explorer = there.explorer
-    parts: list[Any] = [there.about, there.profile, there.seeds]
-    parts += [each.to_csv() for each in (there.table, there.curves, there.reliability, there.dial)]
+    tables = (there.table, there.curves, there.reliability, there.dial, there.specifications)
+    parts: list[Any] = [there.about, there.profile, there.seeds, *(each.to_csv() for each in tables)]
     parts += [digest({"index": explorer.index, "images": explorer.images, "labels": explorer.labels})]
     parts += [digest(explorer.logits), *(digest(maps) for maps in explorer.maps.values())]
+    for seed in there.seeds:
+        said = there.predictions(seed)
+        parts += [said.runs, said.views, said.ensembles]
+        parts += [digest({name: each for name, each in vars(said).items() if isinstance(each, torch.Tensor)})]
+    for run in explorer.logits:
+        parts += [digest(there.network(run).state_dict())]
     return repr(parts)
 
 

@@ -3,8 +3,7 @@
 (function () {
   "use strict";
 
-  const WEAK = "#1f83c4", STRONG = "#d55e00", BOTH = "#e8c21a";
-  const WORDS = { w: "weak", s: "strong" };
+  const BOTH = "#e8c21a";
 
   // -- arithmetic ----------------------------------------------------------------------------------------------------
 
@@ -209,7 +208,7 @@
         into.setAttribute("aria-label", `heat map of ${run}; its mask covers ${number(100 * areas[i], 0)} percent`);
         caption.textContent = `${"AB"[i]}: ${run}`;
       });
-      const colours = names.map((run) => (run.endsWith("w") ? WEAK : STRONG));
+      const colours = names.map((run) => data.colours[run]);
       const regions = [
         [`only A, ${names[0]}`, masks[0].map((inside, i) => inside & ~masks[1][i] & 1), colours[0], "rising"],
         [`only B, ${names[1]}`, masks[1].map((inside, i) => inside & ~masks[0][i] & 1), colours[1], "falling"],
@@ -315,11 +314,12 @@
 
   // -- which measures go together ------------------------------------------------------------------------------------
 
-  const kind = (teachers) => (/^w+$/.test(teachers) ? "w" : /^s+$/.test(teachers) ? "s" : "mixed");
-  const SHAPES = { w: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z", s: "M-5.5 -5.5h11v11h-11Z", mixed: "M0 -7.5L7.5 0L0 7.5L-7.5 0Z" };
-  const paintOf = (student) => (student === "w" ? { stroke: WEAK, fill: "transparent" } : { stroke: STRONG, fill: STRONG });
+  const SHAPES = { weak: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z", strong: "M-5.5 -5.5h11v11h-11Z", mixed: "M0 -7.5L7.5 0L0 7.5L-7.5 0Z",
+    other: "M0 -7L6.5 5.5H-6.5Z" };
 
   function scatter(data, live) {
+    const students = Object.keys(data.students), shapes = [...new Set(data.points.map((point) => point.shape))];
+    const paintOf = (student) => ({ stroke: data.students[student].colour, fill: data.students[student].filled ? data.students[student].colour : "transparent" });
     const options = Object.entries(data.measures);
     const x = select(options, data.x, draw), y = select(options, data.y, draw);
     const holder = element("div", { class: "kdnb-plot" }), tip = element("div", { class: "kdnb-tip", "aria-hidden": "true" });
@@ -328,8 +328,8 @@
     const sample = (shape, student) => element("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18, "aria-hidden": "true" },
       element("path", { d: SHAPES[shape], ...(student ? paintOf(student) : { stroke: "currentColor", fill: "none" }), "stroke-width": 2 }));
     const legend = element("ul", { class: "kdnb-legend" },
-      ...["w", "s"].map((student) => element("li", {}, sample("w", student), `${WORDS[student]} student (${student === "w" ? "hollow" : "filled"})`)),
-      ...["w", "s", "mixed"].map((shape) => element("li", {}, sample(shape), `${WORDS[shape] || "mixed"} teachers`)));
+      ...students.map((student) => element("li", {}, sample("weak", student), `${student} student (${data.students[student].filled ? "filled" : "hollow"})`)),
+      ...shapes.map((shape) => element("li", {}, sample(shape), `${shape} teachers`)));
     const hint = element("p", { class: "kdnb-hint" }, "Point at a student, or step through them with Tab and the arrow keys, to read its values.");
     live.append(controls(labelled("across (x)", x), labelled("up (y)", y)), legend, element("div", { class: "kdnb-stage" }, holder, tip), hint, said);
 
@@ -346,7 +346,7 @@
           const text = `${point.run}, seed ${point.seed}: ${[...new Set(values)].join(", ")}`;
           const at = [across(point.values[names[0]]), up(point.values[names[1]])];
           const mark = element("g", { class: "kdnb-point", transform: `translate(${at})`, tabindex: -1, role: "img", "aria-label": text },
-            element("path", { d: SHAPES[kind(point.teachers)], ...paintOf(point.student), "stroke-width": 2 }));
+            element("path", { d: SHAPES[point.shape], ...paintOf(point.student), "stroke-width": 2 }));
           const tell = () => {
             tip.textContent = text;
             tip.hidden = false;
@@ -373,7 +373,7 @@
         svg.append(...marks);
       });
       const r = (of) => `${number(correlationBySeed(of, ...names), 2, true)} (${of.length})`;
-      const within = ["w", "s"].map((student) => `among ${WORDS[student]} students ${r(points.filter((point) => point.student === student))}`);
+      const within = students.map((student) => `among ${student} students ${r(points.filter((point) => point.student === student))}`);
       const seeds = new Set(points.map((point) => point.seed)).size;
       said.textContent = `Pearson correlation${seeds > 1 ? `, mean over ${seeds} seeds` : ""}: all students ${r(points)}, ${within.join(", ")}.`;
     }

@@ -17,22 +17,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from kdnb.evidence import overlap as attention
-from kdnb.images import augment
-from kdnb.book import figures
-from kdnb.images.counter import Purpose, Stream
+from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
+from kdnb.evidence import overlap
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import select
+from kdnb.images import augment
+from kdnb.images.counter import Purpose, Stream
 
 IMAGES = 40
-"""At most so many images are in the attention explorer; it is about their size that a page grows by."""
+"""The attention explorer has at most this many images; each adds its maps to the page."""
 
 SHOWN = 6
 """Images under the dial."""
@@ -110,7 +109,7 @@ def attention_explorer(results: Results) -> Interactive:
     """An image, two teachers and a threshold: both heat maps, their masks, and how much these overlap.
 
     Raises:
-        IncompleteError: the records hold maps of fewer than two teachers.
+        IncompleteError: the results hold maps of fewer than two teachers.
     """
     explorer = results.explorer
     runs = _teachers(explorer)
@@ -118,9 +117,10 @@ def attention_explorer(results: Results) -> Interactive:
     side = explorer.images.shape[-1]
     data: dict[str, Any] = {
         "side": side,
-        "threshold": attention.THRESHOLD,
+        "threshold": overlap.THRESHOLD,
         "seed": explorer.seed,
         "teachers": runs,
+        "colours": {run: style.colour(explorer.cells[run]["teachers"]) for run in runs},
         "images": [_png(image) for image in explorer.images[:count]],
         "labels": _labels(explorer, range(count)),
         "maps": {run: _rounded(explorer.maps[run][f"{METHOD}/clean"][:count]) for run in runs},
@@ -129,14 +129,14 @@ def attention_explorer(results: Results) -> Interactive:
     def draw(image: int, first: str, second: str, threshold: float) -> str:
         axes = figures.attention_maps(explorer, image, (first, second), threshold)
         masks = [
-            attention.masks(explorer.maps[run][f"{METHOD}/clean"][image : image + 1], side, threshold)
+            overlap.masks(explorer.maps[run][f"{METHOD}/clean"][image : image + 1], side, threshold)
             for run in (first, second)
         ]
         areas = ", ".join(
-            f"{run} {float(attention.area(mask)):.3f}" for run, mask in zip((first, second), masks, strict=True)
+            f"{run} {float(overlap.area(mask)):.3f}" for run, mask in zip((first, second), masks, strict=True)
         )
         said = (
-            f"IoU {attention.iou(masks):.3f}; area-matched chance IoU {attention.chance_iou(masks):.3f}; "
+            f"IoU {overlap.iou(masks):.3f}; area-matched chance IoU {overlap.chance_iou(masks):.3f}; "
             f"areas of the masks: {areas}"
         )
         what = f"Image {image + 1}, {data['labels'][image]}"
@@ -152,39 +152,38 @@ def attention_explorer(results: Results) -> Interactive:
             "first": ipywidgets.Dropdown(options=runs, value=runs[0], description="teacher A"),
             "second": ipywidgets.Dropdown(options=runs, value=runs[1], description="teacher B"),
             "threshold": ipywidgets.FloatSlider(
-                attention.THRESHOLD, min=0.0, max=0.9, step=0.05, description="threshold"
+                overlap.THRESHOLD, min=0.0, max=0.9, step=0.05, description="threshold"
             ),
         }
 
-    caption = f"Data: every pair of teachers at threshold {attention.THRESHOLD}, means over these {count} images"
-    picture = draw(0, runs[0], runs[1], attention.THRESHOLD)
+    caption = f"Data: every pair of teachers at threshold {overlap.THRESHOLD}, means over these {count} images"
+    picture = draw(0, runs[0], runs[1], overlap.THRESHOLD)
     return Interactive("attention", data, picture, _pairs(explorer, runs, count), caption, draw, controls)
 
 
 def _teachers(explorer: Explorer) -> list[str]:
-    """Runs of teachers that have maps: T1w, T2w, T3w, T1s, …, so that the first two are of a kind."""
-    runs = [
-        run for run, maps in explorer.maps.items() if run[0] == "T" and "_" not in run and f"{METHOD}/clean" in maps
-    ]
+    """Runs of teachers that have maps, weak ones of one origin first, so that the first two are alike."""
+    runs = [run for run, maps in explorer.maps.items() if f"{METHOD}/clean" in maps]
     if len(runs) < 2:
         raise IncompleteError(
             f"the explorer holds maps of {len(runs)} teachers and needs two; publish a study of two teachers"
         )
-    return sorted(runs, key=lambda run: (run[-1] != "w", run))
+    weak = figures.alike(explorer, "weak")
+    return sorted(runs, key=lambda run: (run not in weak, explorer.cells[run]["origin"], run))
 
 
 def _pairs(explorer: Explorer, runs: Sequence[str], count: int) -> pd.DataFrame:
     masks = {
-        run: attention.masks(explorer.maps[run][f"{METHOD}/clean"][:count], explorer.images.shape[-1]) for run in runs
+        run: overlap.masks(explorer.maps[run][f"{METHOD}/clean"][:count], explorer.images.shape[-1]) for run in runs
     }
     return pd.DataFrame(
         {
             "A": first,
             "B": second,
-            "IoU": attention.iou([masks[first], masks[second]]),
-            "chance IoU": attention.chance_iou([masks[first], masks[second]]),
-            "area of A": float(attention.area(masks[first]).mean()),
-            "area of B": float(attention.area(masks[second]).mean()),
+            "IoU": overlap.iou([masks[first], masks[second]]),
+            "chance IoU": overlap.chance_iou([masks[first], masks[second]]),
+            "area of A": float(overlap.area(masks[first]).mean()),
+            "area of B": float(overlap.area(masks[second]).mean()),
         }
         for first, second in combinations(runs, 2)
     )
@@ -214,11 +213,11 @@ def dial(results: Results) -> Interactive:
     loses on such views.
 
     Raises:
-        IncompleteError: no dial of the reference in the records.
+        IncompleteError: no dial of the reference in the results.
     """
-    rows = select(results.dial, run="reference")
+    rows = select(results.dial, role="reference")
     if rows.empty:
-        raise IncompleteError("the records hold no dial of the reference; publish a study that has the run reference")
+        raise IncompleteError("the results hold no dial of the reference; publish a study that trains a reference")
     explorer = results.explorer
     first_of_class = {label: place for place, label in reversed(list(enumerate(explorer.labels.tolist())))}
     places = sorted(first_of_class.values())[:SHOWN]
@@ -279,8 +278,12 @@ def scatter(results: Results) -> Interactive:
         "measures": {measure: _title(measure) for measure in there},
         "x": there[0],
         "y": "accuracy",
+        "students": {
+            student: {"colour": style.colour(student), "filled": style.filling(student) != "none"}
+            for student in dict.fromkeys(points["student"])
+        },
         "points": [
-            {"run": row["run"], "seed": row["seed"], "student": row["student"], "teachers": row["ensemble"]}
+            {"run": row["run"], "seed": row["seed"], "student": row["student"], "shape": _shape(row["teachers"])}
             | {"values": {measure: None if pd.isna(row[measure]) else row[measure] for measure in there}}
             for row in points.to_dict("records")
         ],
@@ -296,45 +299,46 @@ def scatter(results: Results) -> Interactive:
         options = [(_title(measure), measure) for measure in there]
         return {axis: ipywidgets.Dropdown(options=options, value=data[axis], description=axis) for axis in ("x", "y")}
 
-    table = points.drop(columns=["student", "ensemble"]).rename(columns=_title)
+    table = points.drop(columns=["student", "teachers"]).rename(columns=_title)
     caption = f"Data: {len(points)} distilled students, every cell of the grid in every seed"
     return Interactive("scatter", data, draw(data["x"], data["y"]), table, caption, draw, controls)
 
 
 def _title(measure: str) -> str:
-    return {"attention_iou": "attention IoU of the teachers"}.get(measure, figures.LABELS.get(measure, measure))
+    return {"attention_iou": "attention IoU of the teachers"}.get(measure, style.LABELS.get(measure, measure))
+
+
+def _shape(teachers: str) -> str:
+    """weak, strong, other: the one augmentation of all teachers; or mixed"""
+    kinds = set(teachers.split("+"))
+    return "mixed" if len(kinds) > 1 else next(iter(kinds & {"weak", "strong"}), "other")
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each distilled student and seed: run, seed, student, ensemble, and a column for each measure."""
-    key = ["run", "seed", "student", "ensemble"]
-    rows = select(table, form="textbook")
+    """A row for each distilled student and seed: run, seed, student, teachers, and a column for each measure."""
+    rows = select(figures.plain(table), form="textbook", split="validation")
     students = select(rows, role="student")
-    students = students[students["ensemble"] != ""]
-    points = students[key].drop_duplicates().reset_index(drop=True)
-    points["teachers"] = points["run"].str.rsplit("_", n=1).str[0]
+    students = students[students["teachers"] != ""]
+    points = students[["run", "seed", "student", "teachers"]].drop_duplicates().reset_index(drop=True)
     for measure, of in MEASURES.items():
         view = "own" if measure == "train_validation_gap" else "clean"
         if of == "teachers":
-            values = select(rows, role="ensemble", measure=measure, view=view, method=METHOD)
-            values = values[["run", "seed", "value"]].rename(columns={"run": "teachers"})
+            values = select(rows, role="ensemble", measure=measure, view=view, method=METHOD, against="")
+            values = values[["teachers", "seed", "value"]]
         else:
             values = select(students, measure=measure, view=view, against=of)[["run", "seed", "value"]]
         points = points.merge(values.rename(columns={"value": measure}), how="left", validate="many_to_one")
-    return points.drop(columns="teachers")
+    return points
 
 
 def _cells(points: pd.DataFrame, x: str, y: str) -> Axes:
-    with rc_context(figures.STYLE):
-        ax = Figure((figures.WIDTH, 4.2), layout="constrained").add_subplot()
-        for student, colour, filling, word in (
-            ("w", figures.WEAK, "none", "weak"),
-            ("s", figures.STRONG, figures.STRONG, "strong"),
-        ):
-            of = points[points["student"] == student]
-            ax.scatter(
-                of[x], of[y], s=50, linewidths=1.5, edgecolors=colour, facecolors=filling, label=f"{word} student"
-            )
+    with style.styled():
+        ax = Figure((style.WIDTH, 4.2), layout="constrained").add_subplot()
+        for student in dict.fromkeys(points["student"]):
+            of, colour = points[points["student"] == student], style.colour(student)
+            filled = colour if style.filling(student) != "none" else "none"
+            label = f"{style.literal(student)} student"
+            ax.scatter(of[x], of[y], s=50, linewidths=1.5, edgecolors=colour, facecolors=filled, label=label)
         ax.set_xlabel(_title(x))
         ax.set_ylabel(_title(y))
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

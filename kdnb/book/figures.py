@@ -1,9 +1,8 @@
 """The book's figures: one function for each, named after what it shows; it takes a table or arrays and axes, and returns them.
 
-One vocabulary throughout. Blue and hollow is weak augmentation, orange and filled is strong, violet and half filled is a mix
-of teachers, grey is neither. Teachers are squares, distilled students circles, students without teachers triangles, the
-reference is a diamond. Every seed is a point; where there are several a bar is their mean, and from three on a line is its
-95 % interval.
+One vocabulary throughout (`kdnb.book.style`). Every seed is a point; where there are several a bar is their mean, and from
+three on a line is its 95 % interval. What is not asked for otherwise is of students of the objective ``kd``, or without
+teachers, whose teachers have the study's default origin.
 
 Without axes a function makes its own figure (matplotlib's object interface: no window, no global state); `to_svg` turns it
 into inline SVG for a page. No statistic is computed here that is not the business of another module.
@@ -15,7 +14,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
@@ -26,71 +25,17 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb.evidence import overlap as attention, claims as evidence
+from kdnb.book.style import BOTH, FAMILY, HEIGHT, LABELS, LINES, NEUTRAL, SEEDS, WIDTH, literal, look, styled
 from kdnb.errors import IncompleteError
+from kdnb.evidence.overlap import THRESHOLD, chance_iou, heatmaps, iou, masks
+from kdnb.evidence.statistics import interval
 from kdnb.evidence.table import select
+from kdnb.images import augment
 
 if TYPE_CHECKING:
     from kdnb.evidence.results import Explorer
 
-WEAK, STRONG, MIXED, NEUTRAL = "#1f83c4", "#d55e00", "#8a63b8", "#808080"
-BOTH = "#e8c21a"
-"""Where all teachers attend."""
-
-SEEDS = "seeds"
-"""The gid of the artists that hold one point for each seed."""
-
-WIDTH, HEIGHT = 5.6, 3.7
-"""inches"""
-
-FAMILY = "'DejaVu Sans', Verdana, sans-serif"
-
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 12.0,
-    "axes.titlesize": 12.0,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.ymargin": 0.09,
-    "grid.color": NEUTRAL,
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 6.5,
-    "lines.markeredgewidth": 1.5,
-    "legend.frameon": False,
-    "legend.fontsize": 12.0,
-    "svg.fonttype": "none",
-}
-
-LABELS = {
-    "accuracy": "validation accuracy",
-    "adjusted_mutual_information": "adjusted mutual information",
-    "affinity": "affinity",
-    "agreement": "agreement with the teachers",
-    "agreement_on_errors": "agreement on errors",
-    "attention_iou": "attention IoU",
-    "calibration_error": "expected calibration error",
-    "chance_iou": "area-matched chance IoU",
-    "divergence": "KL divergence (nats)",
-    "entropy": "entropy (nats)",
-    "error_consistency": "error consistency κ",
-    "excess_iou": "attention IoU beyond chance",
-    "mask_area": "area of the mask",
-    "mutual_information": "mutual information (nats)",
-    "train_accuracy": "training accuracy",
-    "train_validation_gap": "train–validation gap",
-}
-"""What an axis is called."""
-
-_COLOURS = {"w": WEAK, "s": STRONG, "mixed": MIXED, "": NEUTRAL}
-_FILLINGS: dict[str, Literal["none", "full", "left"]] = {"w": "none", "s": "full", "mixed": "left", "": "full"}
-_WORDS = {"w": "weak", "s": "strong"}
-_LINES = ("-", "--", ":", "-.")
-_styled = matplotlib.rc_context(STYLE)
+_styled = styled()
 
 
 # -- into a page -----------------------------------------------------------------------------------------------------
@@ -111,7 +56,7 @@ def to_svg(drawn: Axes | Figure | Sequence[Axes] | NDArray[Any], alt: str) -> st
     figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn, dtype=object))[0].get_figure(root=True)
     salt = "f" + hashlib.sha256(alt.encode()).hexdigest()[:8]
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
+    with styled(), matplotlib.rc_context({"svg.hashsalt": salt}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     body = re.sub(r"<!--.*?-->|<style.*?</style>|<defs>\s*</defs>", "", buffer.getvalue(), flags=re.S)
@@ -157,24 +102,34 @@ def _rows(table: pd.DataFrame, **where: str) -> pd.DataFrame:
     return rows
 
 
-def _kind(letters: str) -> str:
-    """``w``, ``s``, ``mixed``, or empty."""
-    return letters[0] if len(set(letters)) == 1 else "mixed" if letters else ""
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the objective ``kd``, of students without teachers, and of what is no student; of teachers, those of the
+    default origin, which is the first teacher's."""
+    rows = table[table["objective"].isin(("", "kd", "none"))]
+    first = table.loc[table["role"] == "teacher", "origin"]
+    if first.empty:
+        return rows
+    alike = {"+".join([first.iloc[0]] * count) for count in range(1, 10)}
+    return rows[rows["origin"].isin({"", *alike})]
 
 
-def _look(kind: str, marker: str) -> dict[str, Any]:
-    filling = _FILLINGS[kind]
-    return {"color": _COLOURS[kind], "marker": marker, "fillstyle": filling, "markerfacecoloralt": "none"}
+def _look_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run or an ensemble, by its columns."""
+    if row["role"] == "student":
+        return look(row["student"], "o" if row["teachers"] else "^")
+    return look(row["teachers"], "D" if row["role"] == "reference" else "s")
 
 
-def _look_of(run: str) -> dict[str, Any]:
-    """Of a run, or of an ensemble of teachers."""
-    if run == "reference":
-        return _look("", "D")
-    *teachers, last = run.split("_")
-    if last.startswith("S"):
-        return _look(last[-1], "o" if teachers else "^")
-    return _look(_kind("".join(part[-1] for part in (*teachers, last))), "s")
+def _looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """run → what it looks like"""
+    columns = ["run", "role", "teachers", "student"]
+    rows = cast(list[dict[str, str]], table[columns].drop_duplicates("run").to_dict("records"))
+    return {row["run"]: _look_of(row) for row in rows}
+
+
+def symbols(teachers: str) -> list[str]:
+    """``weak+strong`` → w, s: how a column's augmentations are written on an axis."""
+    return [augment.symbol(each) for each in teachers.split("+")] if teachers else []
 
 
 def _points(
@@ -198,7 +153,7 @@ def _points(
         ax.plot(*((along, across) if sideways else (across, along)), **style)
 
     if count > 1:
-        low, high = between or evidence.interval(values)
+        low, high = between or interval(values)
         mean, wide = float(np.mean(values)), spread + bar
         plain = {"color": look["color"], "linewidth": 1.4}
         if count > 2:
@@ -229,22 +184,30 @@ def _zero(ax: Axes) -> None:
 
 
 def _name_teachers(ax: Axes, ensembles: Sequence[str]) -> None:
-    """Ticks with a letter a teacher, the first on top."""
-    ax.set_xticks(range(len(ensembles)), ["\n".join(letters) or "–" for letters in ensembles])
+    """Ticks with a symbol a teacher, the first on top."""
+    ax.set_xticks(range(len(ensembles)), ["\n".join(map(literal, symbols(each))) or "–" for each in ensembles])
     ax.tick_params(axis="x", length=0)
     ax.grid(False, axis="x")
     none = "; – none" if "" in ensembles else ""
     ax.set_xlabel(f"teachers, first on top: w weak, s strong{none}")
     ax.set_xlim(-0.6, len(ensembles) - 0.4)
     for place in range(1, len(ensembles)):
-        if len(ensembles[place]) != len(ensembles[place - 1]):
+        if len(symbols(ensembles[place])) != len(symbols(ensembles[place - 1])):
             ax.axvline(place - 0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
 
 
 # -- the whole -------------------------------------------------------------------------------------------------------
 
-CHAIN = {"C2": "attention IoU", "C4": "agreement", "C3": "train–validation gap", "C5": "validation accuracy"}
-"""The links of the paper's explanation, in its order."""
+CHAIN = {
+    "attention_iou": (-1, "attention IoU"),
+    "agreement": (-1, "agreement"),
+    "train_validation_gap": (-1, "train–validation gap"),
+    "accuracy": (1, "validation accuracy"),
+}
+"""The links of the paper's explanation, in its order, with the sign that it predicts."""
+
+ENDS = (("weak+weak", "weak"), ("strong+strong", "strong"))
+"""The students at the ends of the grid, as (teachers, student): all weak, all strong."""
 
 
 @_styled
@@ -256,28 +219,46 @@ def chain(table: pd.DataFrame, axes: Sequence[Axes] | NDArray[Any] | None = None
         axes: four; none makes a figure.
 
     Raises:
-        IncompleteError: a cell that the claims compare is missing.
+        IncompleteError: a cell that the picture compares is missing.
     """
-    axes = _grid(axes, 2, 2, 5.4)
-    claims = {claim.key: claim for claim in evidence.CLAIMS}
-    for ax, (key, title) in zip(axes, CHAIN.items(), strict=True):
-        contrast = claims[key].estimands[0]
-        assert isinstance(contrast, evidence.Contrast)  # as these claims are declared
-        ends = {"weak": contrast.second, "strong": contrast.first}
-        values = pd.DataFrame({end: _rows(table, **cell).set_index("seed")["value"] for end, cell in ends.items()})
-        ax.plot([0, 1], values.to_numpy().T, color=NEUTRAL, linewidth=1.2)
-        for place, cell in enumerate(ends.values()):
-            _points(ax, place, values.iloc[:, place].dropna().tolist(), _look_of(cell["run"]), spread=0.0)
-        ax.set_xticks([0, 1], list(ends))
+    axes, table = _grid(axes, 2, 2, 5.4), plain(table)
+    for ax, (measure, (sign, title)) in zip(axes, CHAIN.items(), strict=True):
+        values = {}
+        for teachers, student in ENDS:
+            where = {
+                "measure": measure,
+                "form": "textbook",
+                "split": "validation",
+                "view": "clean",
+                "teachers": teachers,
+            }
+            if measure == "attention_iou":
+                where |= {"role": "ensemble", "method": "cam-predicted", "against": ""}
+            else:
+                where |= {
+                    "role": "student",
+                    "student": student,
+                    "against": "ensemble" if measure == "agreement" else "",
+                }
+            if measure == "train_validation_gap":
+                where["view"] = "own"
+            rows = _rows(table, **where)
+            values[student] = rows.set_index("seed")["value"]
+        by_seed = pd.DataFrame(values)
+        ax.plot([0, 1], by_seed.to_numpy().T, color=NEUTRAL, linewidth=1.2)
+        for place, end in enumerate(by_seed):
+            marker = "s" if measure == "attention_iou" else "o"
+            _points(ax, place, by_seed[end].dropna().tolist(), look(str(end), marker), spread=0.0)
+        ax.set_xticks([0, 1], list(by_seed))
         ax.set_xlim(-0.4, 1.4)
         ax.margins(y=0.2)
-        ax.set_title(f"{key}  {title}\nthe paper predicts {'↑' if contrast.predicted > 0 else '↓'}")
+        ax.set_title(f"{title}\nthe paper predicts {'↑' if sign > 0 else '↓'}")
     return axes
 
 
 @_styled
 def forest(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The deciding estimand of each claim: its effect in each seed, as a share of the largest, beside the side that the paper
+    """The primary of each claim: its effect in each seed, as a share of the largest, beside the side that the paper
     predicts (grey). Filled points lie on that side, hollow ones do not. An interval may run out of the picture.
 
     Args:
@@ -287,7 +268,7 @@ def forest(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None
         IncompleteError: no effects.
     """
     rows = []
-    for judged in verdicts[verdicts["decides"]].to_dict("records"):
+    for judged in verdicts[verdicts["primary"]].to_dict("records"):
         group = select(effects, claim=judged["claim"], what=judged["what"])
         largest = float(group["effect"].abs().max()) or 1.0
         note = judged["verdict"]
@@ -299,18 +280,18 @@ def forest(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None
 
 
 @_styled
-def correlations(effects: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def correlations(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """C6's correlations of agreement and validation accuracy in each seed, with bootstrap intervals over seeds.
 
     Args:
-        effects: as `kdnb.evidence.claims.effects` gives them.
+        effects, verdicts: as `kdnb.evidence.claims.effects` and `verdicts` give them.
 
     Raises:
         IncompleteError: no correlation could be computed.
     """
     of_claim = select(effects, claim="C6")
     rows = []
-    for judged in evidence.verdicts(of_claim).to_dict("records"):
+    for judged in select(verdicts, claim="C6").to_dict("records"):
         group = select(of_claim, what=judged["what"])
         label = fill(judged["what"].removeprefix("correlation "), 60)
         rows.append((label, "", group, judged["low"], judged["high"], 1.0))
@@ -387,20 +368,20 @@ def dial_response(dial: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Affinity (accuracy on views − accuracy on clean images) against the strength of augmentation, a line a network.
 
     Args:
-        dial: columns as `kdnb.evidence.results.Results.dial`.
+        dial: columns as `kdnb.evidence.results.Results.dial`; a line for each run in it.
     """
     ax = _axes(ax)
     _zero(ax)
-    runs, handles = list(dict.fromkeys(dial["run"])), []
-    for run, line in zip(runs, _LINES, strict=False):
-        look, rows = _look_of(run), select(dial, run=run)
-        ax.plot(rows.groupby("strength")["affinity"].mean(), color=look["color"], linestyle=line)
-        handles.append(Line2D([], [], label=run, **look | {"linestyle": line}))
+    looks, handles = _looks(dial), []
+    for (run, shown), line in zip(looks.items(), LINES, strict=False):
+        rows = select(dial, run=run)
+        ax.plot(rows.groupby("strength")["affinity"].mean(), color=shown["color"], linestyle=line)
+        handles.append(Line2D([], [], label=run, **shown | {"linestyle": line}))
         for strength, group in rows.groupby("strength"):
-            _points(ax, float(str(strength)), group["affinity"].tolist(), look, spread=0.0, bar=0.015)
+            _points(ax, float(str(strength)), group["affinity"].tolist(), shown, spread=0.0, bar=0.015)
     ax.set_xlabel("strength of augmentation (0 clean, 1 strong)")
     ax.set_ylabel(LABELS["affinity"])
-    _legend(ax, handles, columns=len(runs))
+    _legend(ax, handles, columns=len(looks))
     return ax
 
 
@@ -415,7 +396,7 @@ def affinity(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     }
     ax.plot([0, 1], pd.DataFrame(by_view).to_numpy().T, color=NEUTRAL, linewidth=1.2)
     for place, (view, values) in enumerate(by_view.items()):
-        _points(ax, place, values.tolist(), _look(view[0], "D"), spread=0.0)
+        _points(ax, place, values.tolist(), look(view, "D"), spread=0.0)
     ax.set_xticks([0, 1], ["weak views", "strong views"])
     ax.set_xlim(-0.5, 1.5)
     ax.set_ylabel("affinity (difference of accuracies)")
@@ -430,7 +411,7 @@ def attention_maps(
     explorer: "Explorer",
     image: int,
     teachers: Sequence[str],
-    threshold: float = attention.THRESHOLD,
+    threshold: float = THRESHOLD,
     method: str = "cam-predicted",
     axes: Sequence[Axes] | NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -448,7 +429,7 @@ def attention_maps(
         raise ValueError(f"no image {image} among the {len(explorer.images)} of the explorer, counted from 0")
     heats = [_maps(explorer, teacher, method)[image : image + 1] for teacher in teachers]
     side = explorer.images.shape[-1]
-    masks = [attention.masks(maps, side, threshold) for maps in heats]
+    marked = [masks(maps, side, threshold) for maps in heats]
     count = len(teachers) + 2
     columns = count if count <= 4 else 3
     lines = -(-count // columns)
@@ -460,24 +441,41 @@ def attention_maps(
     grey = picture.mean(axis=2)
     first, *middle, last = axes[:count]
     first.imshow(picture, interpolation="none")
-    name = explorer.classes[int(explorer.labels[image])].replace("_", " ")
+    name = literal(explorer.classes[int(explorer.labels[image])].replace("_", " "))
     first.set_title(name if len(name) <= 14 else name[:13] + "…")
     faint = {"cmap": "gray", "vmin": -100, "vmax": 320, "interpolation": "none"}
     last.imshow(grey, **faint)
     together = np.zeros((side, side, 4))
     together[..., :3] = matplotlib.colors.to_rgb(BOTH)
-    together[..., 3] = 0.6 * np.all([mask[0].numpy() for mask in masks], axis=0)
+    together[..., 3] = 0.6 * np.all([mask[0].numpy() for mask in marked], axis=0)
     last.imshow(together, interpolation="none")
-    for ax, teacher, maps, line in zip(middle, teachers, heats, _LINES, strict=False):
-        heat = attention.heatmaps(maps, side)[0].numpy()
+    for ax, teacher, maps, line in zip(middle, teachers, heats, LINES, strict=False):
+        heat = heatmaps(maps, side)[0].numpy()
         ax.imshow(grey, **faint)
         ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="none")
         ax.set_title(teacher)
         if heat.min() < threshold < heat.max():
             ax.contour(heat, levels=[threshold], colors="white", linestyles=line, linewidths=1.6)
-            last.contour(heat, levels=[threshold], colors=_look_of(teacher)["color"], linestyles=line, linewidths=2.2)
-    last.set_title(f"IoU {attention.iou(masks):.2f}")
+            last.contour(
+                heat,
+                levels=[threshold],
+                colors=_of_teacher(explorer, teacher)["color"],
+                linestyles=line,
+                linewidths=2.2,
+            )
+    last.set_title(f"IoU {iou(marked):.2f}")
     return axes
+
+
+def _of_teacher(explorer: "Explorer", run: str) -> dict[str, Any]:
+    return look(explorer.cells.get(run, {}).get("teachers", ""), "s")
+
+
+def alike(explorer: "Explorer", augmentation: str) -> list[str]:
+    """The teachers of an augmentation, of the first teacher's origin, that the explorer has maps of; in order."""
+    cells = {run: explorer.cells[run] for run in explorer.maps}
+    first = next(iter(cells.values()))["origin"]
+    return [run for run, cell in cells.items() if cell["teachers"] == augmentation and cell["origin"] == first]
 
 
 def _maps(explorer: "Explorer", run: str, method: str) -> Tensor:
@@ -485,7 +483,7 @@ def _maps(explorer: "Explorer", run: str, method: str) -> Tensor:
         return explorer.maps[run][f"{method}/clean"]
     except KeyError:
         raise ValueError(
-            f"no maps {method!r} of {run!r} in the explorer; there are runs {', '.join(explorer.maps)}"
+            f"no maps {method!r} of {run!r} in the explorer; choose from the runs {', '.join(explorer.maps)}"
         ) from None
 
 
@@ -495,6 +493,7 @@ def overlap(
     measure: str = "attention_iou",
     method: str = "cam-predicted",
     view: str = "clean",
+    split: str = "validation",
     ax: Axes | None = None,
 ) -> Axes:
     """How much the attention of each ensemble's teachers overlaps; for the IoU, beside its area-matched chance level.
@@ -502,18 +501,18 @@ def overlap(
     Args:
         measure: attention_iou, chance_iou or excess_iou.
     """
-    ax = _axes(ax)
-    where = {"form": "textbook", "role": "ensemble", "method": method, "view": view}
+    ax, table = _axes(ax), plain(table)
+    where = {"form": "textbook", "role": "ensemble", "split": split, "method": method, "view": view, "against": ""}
     rows = _rows(table, measure=measure, **where)
-    ensembles = list(dict.fromkeys(rows["ensemble"]))
-    for place, letters in enumerate(ensembles):
-        kind = _kind(letters)
-        word = {"w": "all weak", "s": "all strong", "mixed": "mixed"}[kind]
-        _points(ax, place, select(rows, ensemble=letters)["value"].tolist(), _look(kind, "s"), label=word)
+    ensembles = list(dict.fromkeys(rows["teachers"]))
+    for place, teachers in enumerate(ensembles):
+        kinds = set(teachers.split("+"))
+        word = "mixed" if len(kinds) > 1 else f"all {literal(kinds.pop())}"
+        _points(ax, place, select(rows, teachers=teachers)["value"].tolist(), look(teachers, "s"), label=word)
     if measure == "attention_iou":
-        chance = _rows(table, measure="chance_iou", **where).groupby("ensemble")["value"].mean()
-        for place, letters in enumerate(ensembles):
-            ax.plot([place - 0.36, place + 0.36], [chance[letters]] * 2, color=NEUTRAL, linewidth=2.2, label="chance")
+        chance = _rows(table, measure="chance_iou", **where).groupby("teachers")["value"].mean()
+        for place, teachers in enumerate(ensembles):
+            ax.plot([place - 0.36, place + 0.36], [chance[teachers]] * 2, color=NEUTRAL, linewidth=2.2, label="chance")
     elif measure == "excess_iou":
         _zero(ax)
     _name_teachers(ax, ensembles)
@@ -525,24 +524,28 @@ def overlap(
 @_styled
 def threshold_sweep(
     explorer: "Explorer",
-    pairs: Sequence[Sequence[str]] = (("T1w", "T2w"), ("T1s", "T2s")),
+    pairs: Sequence[Sequence[str]] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """IoU (solid) and area-matched chance IoU (dashed) of teachers' masks, against the threshold that makes them; one seed.
+
+    Args:
+        pairs: of runs; none takes the first two weak and the first two strong teachers.
 
     Raises:
         ValueError: a run without maps.
     """
     ax = _axes(ax)
+    pairs = pairs or [alike(explorer, augmentation)[:2] for augmentation in ("weak", "strong")]
     thresholds = np.arange(1, 10) / 10
     for pair in pairs:
         maps = [_maps(explorer, run, "cam-predicted") for run in pair]
         side = explorer.images.shape[-1]
-        several = [[attention.masks(each, side, threshold) for each in maps] for threshold in thresholds]
-        look = _look_of("_".join(pair))
-        ax.plot(thresholds, [attention.iou(masks) for masks in several], label=" and ".join(pair), gid=SEEDS, **look)
-        ax.plot(thresholds, [attention.chance_iou(masks) for masks in several], "--", color=look["color"])
-    ax.axvline(attention.THRESHOLD, color=NEUTRAL, linestyle=":", linewidth=1.6)
+        several = [[masks(each, side, threshold) for each in maps] for threshold in thresholds]
+        shown = look("+".join(explorer.cells[run]["teachers"] for run in pair), "s")
+        ax.plot(thresholds, [iou(each) for each in several], label=" and ".join(pair), gid=SEEDS, **shown)
+        ax.plot(thresholds, [chance_iou(each) for each in several], "--", color=shown["color"])
+    ax.axvline(THRESHOLD, color=NEUTRAL, linestyle=":", linewidth=1.6)
     ax.set_xlabel("threshold of the mask (dotted: the paper's)")
     ax.set_ylabel(LABELS["attention_iou"])
     ax.set_xticks(thresholds)
@@ -561,17 +564,18 @@ def by_cell(
     view: str = "clean",
     against: str = "",
     form: str = "textbook",
+    split: str = "validation",
     ax: Axes | None = None,
 ) -> Axes:
     """A measure of every student: teachers along the axis, colour by the student's own augmentation.
 
     Args:
-        measure, view, against, form: which rows, as in `kdnb.evidence.table`; for measures of fidelity, `against` is ``ensemble``.
+        measure, view, against, form, split: which rows, as in `kdnb.evidence.table`; of fidelity, `against` is ``ensemble``.
 
     Raises:
         IncompleteError: no such rows.
     """
-    rows = _rows(table, role="student", measure=measure, view=view, against=against, form=form)
+    rows = _rows(plain(table), role="student", measure=measure, view=view, against=against, form=form, split=split)
     return _cells(rows, LABELS.get(measure, measure.replace("_", " ")), ax)
 
 
@@ -583,9 +587,9 @@ def distillation_gain(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Raises:
         IncompleteError: no student without teachers.
     """
-    rows = _rows(table, role="student", measure="accuracy", view="clean", form="textbook")
-    alone = _rows(rows, ensemble="").set_index(["seed", "student"])["value"]
-    taught = rows[rows["ensemble"] != ""].join(alone.rename("alone"), on=["seed", "student"], how="inner")
+    rows = _rows(plain(table), role="student", measure="accuracy", view="clean", form="textbook", split="validation")
+    alone = _rows(rows, teachers="").set_index(["seed", "student"])["value"]
+    taught = rows[rows["teachers"] != ""].join(alone.rename("alone"), on=["seed", "student"], how="inner")
     ax = _cells(taught.assign(value=taught["value"] - taught["alone"]), "gain in validation accuracy", ax)
     _zero(ax)
     return ax
@@ -593,49 +597,51 @@ def distillation_gain(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 def _cells(rows: pd.DataFrame, label: str, ax: Axes | None) -> Axes:
     ax = _axes(ax)
-    ensembles = list(dict.fromkeys(rows["ensemble"]))
+    ensembles = list(dict.fromkeys(rows["teachers"]))
     students = list(dict.fromkeys(rows["student"]))
     beside = np.linspace(-0.2, 0.2, len(students)) if len(students) > 1 else [0.0]
-    for place, letters in enumerate(ensembles):
+    for place, teachers in enumerate(ensembles):
         for student, shift in zip(students, beside, strict=True):
-            values = select(rows, ensemble=letters, student=student)["value"].tolist()
+            values = select(rows, teachers=teachers, student=student)["value"].tolist()
             if values:
-                look = _look(student, "o" if letters else "^")
-                _points(ax, place + shift, values, look, spread=0.06)
+                _points(ax, place + shift, values, look(student, "o" if teachers else "^"), spread=0.06)
     _name_teachers(ax, ensembles)
     ax.set_ylabel(label)
-    handles = [
-        Line2D([], [], linestyle="none", label=f"{_WORDS[student]} student", **_look(student, "o"))
-        for student in students
-    ]
+    handles = [_handle(student) for student in students]
     _legend(ax, handles)
     return ax
 
 
-# -- fidelity --------------------------------------------------------------------------------------------------------
+def _handle(student: str) -> Line2D:
+    return Line2D([], [], linestyle="none", label=f"{literal(student)} student", **look(student, "o"))
 
-ENDS = ("T1w_T2w_Sw", "T1s_T2s_Ss")
-"""The students that most claims compare: all weak, all strong."""
+
+# -- fidelity --------------------------------------------------------------------------------------------------------
 
 
 @_styled
 def by_view(
     table: pd.DataFrame,
     measure: str = "agreement",
-    runs: Sequence[str] = ENDS,
+    cells: Sequence[tuple[str, str]] = ENDS,
     against: str = "ensemble",
     ax: Axes | None = None,
 ) -> Axes:
-    """A measure of students on clean, weak and strong views of the validation images."""
-    ax = _axes(ax)
+    """A measure of students on clean, weak and strong views of the validation images.
+
+    Args:
+        cells: (teachers, student), as the table's columns have them.
+    """
+    ax, table = _axes(ax), plain(table)
     views = ("clean", "weak", "strong")
-    for run, shift, line in zip(runs, np.linspace(-0.12, 0.12, len(runs)), _LINES, strict=False):
-        look, means = _look_of(run), []
+    for (teachers, student), shift, line in zip(cells, np.linspace(-0.12, 0.12, len(cells)), LINES, strict=False):
+        shown, means = look(student, "o" if teachers else "^"), []
+        where = {"role": "student", "teachers": teachers, "student": student, "form": "textbook", "split": "validation"}
         for place, view in enumerate(views):
-            rows = _rows(table, run=run, measure=measure, form="textbook", view=view, against=against)
-            _points(ax, place + shift, rows["value"].tolist(), look, label=run, spread=0.05)
+            rows = _rows(table, measure=measure, view=view, against=against, **where)
+            _points(ax, place + shift, rows["value"].tolist(), shown, label=rows["run"].iloc[0], spread=0.05)
             means.append(float(rows["value"].mean()))
-        ax.plot(np.arange(len(views)) + shift, means, color=look["color"], linestyle=line, linewidth=1.2)
+        ax.plot(np.arange(len(views)) + shift, means, color=shown["color"], linestyle=line, linewidth=1.2)
     ax.set_xticks(range(len(views)), [f"{view} views" for view in views])
     ax.set_xlim(-0.4, len(views) - 0.6)
     ax.set_ylabel(LABELS.get(measure, measure.replace("_", " ")))
@@ -648,17 +654,23 @@ def against(
     table: pd.DataFrame,
     measure: str = "agreement",
     view: str = "clean",
-    run: str = "T1s_T2s_Ss",
+    cell: tuple[str, str] = ENDS[1],
     ax: Axes | None = None,
 ) -> Axes:
-    """How closely a student follows its teachers together (the mean of their logits) and each of them; a line a seed."""
+    """How closely a student follows its teachers together (the mean of their logits) and each of them; a line a seed.
+
+    Args:
+        cell: (teachers, student), as the table's columns have them.
+    """
     ax = _axes(ax)
-    rows = _rows(table, run=run, measure=measure, form="textbook", view=view)
+    where = {"teachers": cell[0], "student": cell[1], "form": "textbook", "split": "validation", "view": view}
+    rows = _rows(plain(table), role="student", measure=measure, **where)
+    run, shown = rows["run"].iloc[0], look(cell[1], "o")
     compared = list(dict.fromkeys(rows["against"]))
     by_seed = rows.pivot(index="seed", columns="against", values="value")[compared]
     ax.plot(range(len(compared)), by_seed.to_numpy().T, color=NEUTRAL, linewidth=1.0)
     for place, name in enumerate(compared):
-        _points(ax, place, by_seed[name].tolist(), _look_of(run), label=run, spread=0.0)
+        _points(ax, place, by_seed[name].tolist(), shown, label=run, spread=0.0)
     ax.set_xticks(range(len(compared)), [{"ensemble": "the ensemble"}.get(name, f"{name} alone") for name in compared])
     ax.set_xlim(-0.5, len(compared) - 0.5)
     ax.set_ylabel({"agreement": "agreement"}.get(measure, LABELS.get(measure, measure.replace("_", " "))))
@@ -674,23 +686,21 @@ def fidelity_and_accuracy(table: pd.DataFrame, x: str = "agreement", ax: Axes | 
     Args:
         x: a measure of fidelity on clean images, as in `kdnb.evidence.table`.
     """
-    ax = _axes(ax, 4.2)
-    key = ["seed", "run", "ensemble", "student"]
-    fidelity = _rows(table, role="student", measure=x, form="textbook", view="clean", against="ensemble")
-    accuracy = _rows(table, role="student", measure="accuracy", form="textbook", view="clean")
+    ax, table = _axes(ax, 4.2), plain(table)
+    key = ["seed", "run", "teachers", "student"]
+    where = {"role": "student", "form": "textbook", "split": "validation", "view": "clean"}
+    fidelity = _rows(table, measure=x, against="ensemble", **where)
+    accuracy = _rows(table, measure="accuracy", **where)
     both = fidelity[[*key, "value"]].merge(accuracy[[*key, "value"]], on=key, suffixes=("_x", "_y"))
-    sizes = both["ensemble"].str.len()
+    sizes = both["teachers"].map(lambda teachers: len(symbols(teachers)))
     for student in dict.fromkeys(both["student"]):
         for teachers in sorted(set(sizes)):
             of = both[(both["student"] == student) & (sizes == teachers)]
-            style = _look(student, "o") | {"linestyle": "none", "alpha": 0.85, "markersize": 3 + 2 * teachers}
+            style = look(student, "o") | {"linestyle": "none", "alpha": 0.85, "markersize": 3 + 2 * teachers}
             ax.plot(of["value_x"], of["value_y"], gid=SEEDS, **style)
     ax.set_xlabel(LABELS.get(x, x.replace("_", " ")))
     ax.set_ylabel(LABELS["accuracy"])
-    handles = [
-        Line2D([], [], linestyle="none", label=f"{_WORDS[student]} student", **_look(student, "o"))
-        for student in dict.fromkeys(both["student"])
-    ]
+    handles = [_handle(student) for student in dict.fromkeys(both["student"])]
     _legend(ax, handles)
     return ax
 
@@ -699,30 +709,32 @@ def fidelity_and_accuracy(table: pd.DataFrame, x: str = "agreement", ax: Axes | 
 
 
 @_styled
-def learning_curves(curves: pd.DataFrame, runs: Sequence[str] = ENDS, ax: Axes | None = None) -> Axes:
+def learning_curves(curves: pd.DataFrame, cells: Sequence[tuple[str, str]] = ENDS, ax: Axes | None = None) -> Axes:
     """Running training accuracy (dashed, on augmented views) and validation accuracy (solid) over the epochs; a line a seed,
     their mean in bold.
 
     Args:
-        curves: as `kdnb.evidence.table.curves`.
+        curves: as `kdnb.evidence.results.Results.curves`.
+        cells: (teachers, student), as the table's columns have them.
 
     Raises:
         IncompleteError: no curve of a run.
     """
     ax = _axes(ax)
     handles = []
-    for run in runs:
-        look, rows = _look_of(run), _rows(curves, run=run)
+    for teachers, student in cells:
+        rows = _rows(plain(curves), role="student", teachers=teachers, student=student)
+        run, shown = rows["run"].iloc[0], look(student, "o" if teachers else "^")
         for column, line in (("train_accuracy", "--"), ("validation_accuracy", "-")):
             seen = rows.dropna(subset=[column])
             several = seen["seed"].nunique() > 1
-            style = {"color": look["color"], "linestyle": line}
+            style = {"color": shown["color"], "linestyle": line}
             for _, of_seed in seen.groupby("seed"):
                 thin = {"linewidth": 0.8, "alpha": 0.6} if several else {}
                 ax.plot(of_seed["epoch"], of_seed[column], gid=SEEDS, **style | thin)
             mean = seen.groupby("epoch")[column].mean()
-            ax.plot(mean.index, mean.to_numpy(), markevery=max(1, len(mean) // 6), **look | style)
-        handles.append(Line2D([], [], label=run, **look))
+            ax.plot(mean.index, mean.to_numpy(), markevery=max(1, len(mean) // 6), **shown | style)
+        handles.append(Line2D([], [], label=run, **shown))
     ax.set_xlabel("epoch")
     ax.set_ylabel("accuracy")
     handles.append(Line2D([], [], color=NEUTRAL, linestyle="--", label="training"))
@@ -736,31 +748,32 @@ def pilot_curves(curves: pd.DataFrame, ax: Axes | None = None) -> Axes:
     seeds that no study uses.
 
     Args:
-        curves: as `kdnb.evidence.table.curves`, of the runs Sw and Ss.
+        curves: columns as `kdnb.evidence.results.Results.curves`, of the students without teachers.
     """
-    return learning_curves(curves, ("Sw", "Ss"), ax)
+    return learning_curves(curves, (("", "weak"), ("", "strong")), ax)
 
 
 @_styled
 def reliability_diagram(
-    reliability: pd.DataFrame, runs: Sequence[str] = ENDS, view: str = "clean", ax: Axes | None = None
+    reliability: pd.DataFrame, cells: Sequence[tuple[str, str]] = ENDS, view: str = "clean", ax: Axes | None = None
 ) -> Axes:
     """Accuracy against confidence in ten bins, a point for each bin that is not empty and each seed; the line pools seeds.
     Above the diagonal a network is too modest, below it too sure.
 
     Args:
         reliability: as `kdnb.evidence.results.Results.reliability`.
+        cells: (teachers, student), as the table's columns have them.
     """
     ax = _axes(ax, 4.2)
     ax.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1.2)
-    for run, line in zip(runs, _LINES, strict=False):
-        rows = _rows(reliability, run=run, view=view)
+    for (teachers, student), line in zip(cells, LINES, strict=False):
+        rows = _rows(plain(reliability), role="student", teachers=teachers, student=student, view=view)
         rows = rows[rows["count"] > 0]
-        look = _look_of(run)
+        run, shown = rows["run"].iloc[0], look(student, "o" if teachers else "^")
         pooled = rows[["confidence", "accuracy"]].mul(rows["count"], axis=0).groupby(rows["bin"]).sum()
         pooled = pooled.div(rows.groupby("bin")["count"].sum(), axis=0)
-        ax.plot(pooled["confidence"], pooled["accuracy"], color=look["color"], linestyle=line)
-        ax.plot(rows["confidence"], rows["accuracy"], linestyle="none", label=run, gid=SEEDS, **look)
+        ax.plot(pooled["confidence"], pooled["accuracy"], color=shown["color"], linestyle=line)
+        ax.plot(rows["confidence"], rows["accuracy"], linestyle="none", label=run, gid=SEEDS, **shown)
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("confidence")

@@ -1,95 +1,50 @@
-"""What every page of the book does first and last: open the records that its parameters ask for, and show what it found.
+"""What every page of the book does first and last: open the results that its parameters ask for, and show what it found.
 
-A page is a notebook. Its first cell holds the parameters (`Parameters`), its second calls `start`. With the profile
-``published`` the records that come with the book are read: no training and no data set. With any other, what is missing is
-trained, and its records are read. Figures, tables and numbers are shown with `show` and `number`, which also name them, so
-that the text can place them (as MyST-NB's glue does, without needing it to run the notebook).
+A page is a notebook. Its first cell holds the parameters (`kdnb.book.opening.Parameters`), its second calls `start`. With the
+profile ``published`` the results that come with the book are read: no training and no data set. With any other, what is
+missing is trained, and its results are read. Figures, tables and numbers are shown with `show` and `number`, which also name
+them, so that the text can place them (as MyST-NB's glue does, without needing it to run the notebook).
 
-A kernel runs one page: which records it is about is the one thing this module remembers.
+A kernel runs one page: which results it is about is the one thing this module remembers.
 """
 
 import ast
-import hashlib
 import html
 import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Collection, Hashable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-from pydantic import ValidationError
 
 from kdnb import __version__
-from kdnb.evidence import claims as evidence, publish, results
-from kdnb.study import execute
 from kdnb.book import figures
-from kdnb.study import grid as studies
-from kdnb.errors import IncompleteError, ProfileError
-from kdnb.evidence.results import Results
-from kdnb.training.spec import Strict
-from kdnb.study.store import Store
-from kdnb.evidence.table import select
 from kdnb.book.explorers import Interactive
-
-PUBLISHED = "published"
-
-
-class Parameters(Strict):
-    """What a page can be asked for."""
-
-    profile: str = PUBLISHED
-    """a profile's name, the path of your own YAML file, or ``published``: the records that come with the book"""
-    seeds: str = ""
-    """which seeds, as 0,1,2 or 0-4; empty: all of the profile's"""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1"""
-    data_root: str = ""
-    """folder of the data sets; empty: $KDNB_DATA, else the user's cache"""
-    results: str = ""
-    """folder of the records to read or write; empty: those of the book, or of the store"""
-
+from kdnb.book.opening import open_results, parameters
+from kdnb.evidence import claims, results
+from kdnb.evidence.results import Results
+from kdnb.evidence.table import select
+from kdnb.study import profile as profiles
 
 _current: Results | None = None
 
 
-def parameters(**given: Any) -> Parameters:
-    """The given values, checked. A number is taken for seeds too, since papermill makes one of ``-p seeds 0``.
-
-    Raises:
-        ProfileError: an unknown name or a value of the wrong type; the message lists the right ones.
-    """
-    if type(given.get("seeds")) is int:
-        given["seeds"] = str(given["seeds"])
-    known = ", ".join(f"{name}: {field.annotation.__name__}" for name, field in Parameters.model_fields.items())  # type: ignore[union-attr]
-    for name, value in given.items():
-        if name not in Parameters.model_fields:
-            raise ProfileError(f"no parameter {name!r}; a page has {known}")
-        if not isinstance(value, str):
-            raise ProfileError(f"the parameter {name} is {value!r}, not a string; a page has {known}")
-    try:
-        return Parameters.model_validate(given)
-    except ValidationError as error:
-        raise ProfileError(studies.explain(error)) from None
-
-
 def start(**given: Any) -> Results:
-    """Opens the records that a page's parameters ask for, and displays what they are.
+    """Opens the results that a page's parameters ask for, and displays what they are.
 
     Raises:
         ProfileError: wrong parameters, also among those that papermill put into a cell of its own.
-        KdnbError: the records cannot be read, or not be made.
+        KdnbError: the results cannot be read, or not be made.
     """
     global _current
     injected = _injected(getattr(get_ipython(), "user_ns", {}).get("In", ()))
     parameters(**dict.fromkeys(injected - set(given), ""))
-    _current = open_records(parameters(**given))
-    display({"text/html": banner(_current), "text/plain": _told(_current)}, raw=True)
+    _current = open_results(parameters(**given))
+    display({"text/html": banner(_current), "text/plain": _in_words(_current)}, raw=True)
     return _current
 
 
@@ -104,102 +59,36 @@ def _injected(cells: Iterable[str]) -> set[str]:
     return names
 
 
-def open_records(asked: Parameters, store: Store | None = None) -> Results:
-    """The records that a page's parameters ask for; what they need is trained first.
-
-    Args:
-        store: where runs are; None is the user's.
-
-    Raises:
-        KdnbError: as `results.read`, `study.load_profile`, `datasets.load` and `execute.execute`.
-    """
-    seeds = studies.parse_seeds(asked.seeds) if asked.seeds else None
-    if asked.profile == PUBLISHED:
-        there = results.read(results.published(asked.results), seeds)
-        for about in there.about["seeds"].values():
-            _require_cells(about["runs"])
-        return there
-    profile = studies.load_profile(asked.profile)
-    store = store or Store()
-    dataset = profile.dataset.load(asked.data_root or None)
-    study = studies.build(profile, dataset.hash, seeds)
-    _require_cells({run.name for run in study.runs})
-    folder = Path(asked.results) if asked.results else store.root / "results" / f"{profile.name}-{_digest(study)}"
-    wanted = tuple(dict.fromkeys(run.seed for run in study.runs))
-    try:
-        publish.require_same_study(results.settings(profile, dataset.hash), wanted, folder)
-    except IncompleteError:
-        if asked.results:
-            raise
-        shutil.rmtree(folder)  # a page's own copy, made by another version
-    lacking = [seed for seed in wanted if seed not in _held(study, folder)]
-    if lacking:
-        study = studies.build(profile, dataset.hash, lacking)
-        execute.execute(study, store, data_root=asked.data_root or None, device=asked.device).require_complete()
-        of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
-        publish.publish(study, store, dataset, folder, strict=of_the_book, device=asked.device)
-    return results.read(folder, wanted)
-
-
-def _held(study: studies.Study, folder: Path) -> set[int]:
-    """The study's seeds of which the folder has records of these very runs."""
-    if not (folder / "study.json").is_file() or results.describe(folder)[1]["format"] != results.FORMAT:
-        return set()
-    recorded = results.read(folder).about["seeds"] if results.published_seeds(folder) else {}
-    asked: dict[int, dict[str, str]] = {}
-    for run in study.runs:
-        asked.setdefault(run.seed, {})[run.name] = run.spec.id
-    return {
-        seed
-        for seed, runs in asked.items()
-        if seed in recorded and {name: run["id"] for name, run in recorded[seed]["runs"].items()} == runs
-    }
-
-
-NEEDED = ("reference", "T1w", "T2w", "T1s", "T2s", "Sw", "Ss", "T1w_T2w_Sw", "T1w_T2w_Ss", "T1s_T2s_Sw", "T1s_T2s_Ss")
-"""The runs of a seed that the pages compare."""
-
-
-def _require_cells(runs: Collection[str]) -> None:
-    missing = [run for run in NEEDED if run not in runs]
-    if missing:
-        raise IncompleteError(
-            f"the pages compare two weak with two strong teachers and students without any; the study has no "
-            f"{', '.join(missing)}. Keep '', 'ww' and 'ss' among its ensembles, both students and the reference"
-        )
-
-
-def _digest(study: studies.Study) -> str:
-    """Changes with anything that a run of the study depends on, its seeds aside."""
-    runs = studies.build(study.profile, study.runs[0].spec.dataset.hash, [0]).runs
-    return hashlib.sha256("".join(run.spec.id for run in runs).encode()).hexdigest()[:8]
-
-
 def _seeds_in_words(there: Results) -> str:
     return f"seed{'' if len(there.seeds) == 1 else 's'} {', '.join(map(str, there.seeds))}"
 
 
-def _told(there: Results) -> str:
-    dataset = there.about["dataset"]
-    told = f"Profile {there.profile.name}, {_seeds_in_words(there)}: {there.profile.about}."
-    if there.is_stand_in:
-        told += (
+def _in_words(found: Results) -> str:
+    dataset = found.about["dataset"]
+    words = f"Profile {found.profile.name}, {_seeds_in_words(found)}: {found.profile.about}."
+    if found.is_stand_in:
+        words += (
             " These numbers are no evidence: tiny networks on scanned digits, trained for a few epochs. They show that the "
             "path works and say nothing about the paper."
         )
-    elif len(there.seeds) < 5:
-        told += (
-            f" With {len(there.seeds)} of the five seeds that a verdict needs, effects and signs are shown and every "
+    elif found.exploratory:
+        words += (
+            " These seeds are exploratory: they were seen before the paper's claims were declared as it argues them, and are "
+            "judged by an earlier reading of its abstract."
+        )
+    if not found.is_stand_in and len(found.seeds) < 5:
+        words += (
+            f" With {len(found.seeds)} of the five seeds that a verdict needs, effects and signs are shown and every "
             "verdict is inconclusive."
         )
-    return f"{told} Data: {dataset['name']}, {dataset['train']:,} training and {dataset['validation']:,} validation images."
+    return f"{words} Data: {dataset['name']}, {dataset['train']:,} training and {dataset['validation']:,} validation images."
 
 
 def banner(there: Results) -> str:
-    """HTML: which records a page is told from, and what they can bear."""
+    """HTML: which results a page is told from, and what they can bear."""
     kind = "stand-in" if there.is_stand_in else "study"
-    told = html.escape(_told(there))
-    return f'<aside class="kdnb-banner kdnb-{kind}" aria-label="Where the numbers come from">{told}</aside>'
+    words = html.escape(_in_words(there))
+    return f'<aside class="kdnb-banner kdnb-{kind}" aria-label="Where the numbers come from">{words}</aside>'
 
 
 def _about() -> Results:
@@ -238,11 +127,11 @@ def card() -> str:
 
 
 def _origin(there: Results) -> tuple[str, str]:
-    """What ``--profile`` takes to get these records, and in what they differ from the profile of that name in the package."""
+    """What ``--profile`` takes to get these results, and in what they differ from the profile of that name in the package."""
     name = there.profile.name
-    if name not in studies.profile_names():
-        return "FILE.yaml", ", a profile of one's own; its settings are in study.json beside the records"
-    shipped = results.settings(studies.load_profile(name), there.about["dataset"]["hash"])
+    if name not in profiles.names():
+        return "FILE.yaml", ", a profile of one's own; its settings are in study.json beside the results"
+    shipped = results.settings(profiles.load(name), there.about["dataset"]["hash"])
     changed = [f"{setting}={ours!r}" for setting, (ours, _) in results.differing(there.settings, shipped).items()]
     return ("FILE.yaml", f" with {', '.join(changed)}") if changed else (name, "")
 
@@ -299,11 +188,11 @@ def _glue(name: str, content: dict[str, str], *, shown_too: bool) -> None:
 
 
 def judged(there: Results, claim: str) -> dict[str, str]:
-    """What the records say of a claim's deciding estimand, in words: effect, interval, agree (seeds with the predicted sign),
+    """What the results say of a claim's primary, in words: effect, interval, agree (seeds with the predicted sign),
     verdict."""
-    found = select(there.verdicts, claim=claim, decides=True).to_dict("records")
+    found = select(there.verdicts, claim=claim, primary=True).to_dict("records")
     if not found:
-        return {"effect": "unknown", "interval": "not in these records", "agree": "none", "verdict": "none"}
+        return {"effect": "unknown", "interval": "not in these results", "agree": "none", "verdict": "none"}
     (row,) = found
     return {
         "effect": f"{row['effect']:+.3f}".replace("-", "−"),
@@ -327,33 +216,34 @@ def judge(there: Results, claim: str) -> None:
 
 
 def scorecard(there: Results) -> str:
-    """HTML table: each claim, its deciding estimand, the effect with interval and every seed, the verdict, where to read."""
-    deciding = {row["claim"]: row for row in there.verdicts.to_dict("records") if row["decides"]}
+    """HTML table: each claim, its primary, the effect with interval, seeds as predicted, the verdict, where to read."""
+    primaries = {row["claim"]: row for row in there.verdicts.to_dict("records") if row["primary"]}
     lines = []
-    for claim in evidence.CLAIMS:
+    for claim in there.claim_set.claims:
         link = f'<a href="{claim.page}.html#claim-{claim.key.lower()}">{claim.key}</a>'
         says = html.escape(claim.statement[0].upper() + claim.statement[1:])
-        says += f" <small>(tested here: {html.escape(claim.part)})</small>" if claim.part else ""
-        if claim.key not in deciding:
+        says += f" <small>({html.escape(claim.note)})</small>" if claim.note else ""
+        if claim.key not in primaries or claim.primary is None:
             lines.append(
-                f"<tr><th scope='row'>{link}</th><td>{says}</td><td colspan='4'>not in these records</td></tr>"
+                f"<tr><th scope='row'>{link}</th><td>{says}</td><td colspan='4'>not in these results</td></tr>"
             )
             continue
-        row, told = deciding[claim.key], judged(there, claim.key)
-        way = "falls" if claim.estimands[0].predicted < 0 else "rises"
-        if isinstance(claim.estimands[0], evidence.Association):
-            way = "is negative" if claim.estimands[0].predicted < 0 else "is positive"
+        row, words = primaries[claim.key], judged(there, claim.key)
+        falls = row["predicted"] < 0
+        way = "falls" if falls else "rises"
+        if isinstance(claim.primary, claims.Association):
+            way = "is negative" if falls else "is positive"
         cells = [
             says,
             f"{html.escape(row['what'])} {way}",
-            f"{told['effect']} ({told['interval']})",
-            told["agree"],
+            f"{words['effect']} ({words['interval']})",
+            words["agree"],
             f"{row['verdict']} (p = {row['p']:.3f}, Holm {row['p_holm']:.3f})",
         ]
         lines.append(f"<tr><th scope='row'>{link}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(
         f"<th scope='col'>{title}</th>"
-        for title in ("", "The paper says", "Predicted here", "Effect", "Seeds as predicted", "Verdict")
+        for title in ("", "The claim", "Predicted", "Effect", "Seeds as predicted", "Verdict")
     )
     body = "".join(lines)
     return (

@@ -15,22 +15,28 @@ import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kdnb.book import figures, pages
+from kdnb.book import figures, opening
+from kdnb.evidence import claims
+from kdnb.study import grid, profile
 from kdnb.training import spec
-from kdnb.study import grid as study
 
 MODELS: dict[type[BaseModel], str] = {
-    pages.Parameters: "of a page of the book: the first cell of every notebook, `kdnb reproduce -p NAME=VALUE`",
-    study.Profile: "of a profile: the top level of its YAML file",
-    study.DatasetConfig: "under `dataset`",
-    study.NetworkConfig: "under `teacher` and `student`",
+    opening.Parameters: "of a page of the book: the first cell of every notebook, `kdnb reproduce -p NAME=VALUE`",
+    profile.Profile: "of a profile: the top level of its YAML file",
+    profile.DatasetConfig: "under `dataset`",
+    profile.TrainedOrigin: "under `origins.NAME`, with `kind: trained`",
+    profile.ImageNet: "under `origins.NAME`, with `kind: imagenet`",
+    profile.WeightsFile: "under `origins.NAME`, with `kind: file`",
+    profile.NetworkConfig: "under `teacher` and `student`",
     spec.ModelSpec: "under `teacher.model` and `student.model`",
     spec.TrainSpec: "under `teacher.train` and `student.train`",
     spec.OneCycleSchedule: "under `….train.schedule`, with `kind: one-cycle`",
     spec.StepSchedule: "under `….train.schedule`, with `kind: step`",
     spec.CosineSchedule: "under `….train.schedule`, with `kind: cosine`",
-    spec.DistillSpec: "under `distill`",
-    spec.RecordSpec: "under `record`",
+    spec.Objective: "under `objectives.NAME`",
+    profile.Row: "of a row of `grid`",
+    profile.TeacherConfig: "of a teacher in a row, where its augmentation alone is not enough",
+    spec.ObserveSpec: "under `observe`",
 }
 """The typed settings, and where a person meets them."""
 
@@ -86,7 +92,9 @@ def _default(field: FieldInfo) -> str:
     default: Any = field.default
     if isinstance(default, BaseModel):
         return "as below"
-    return "the paper's rows" if default is study.ALL_ENSEMBLES else f"`{default!r}`"
+    if default == profile.Profile.model_fields["grid"].default:
+        return "students without teachers, and the paper's eight trials"
+    return "`kd`, as below" if isinstance(default, dict) and default else f"`{default!r}`"
 
 
 def _range(field: FieldInfo) -> str:
@@ -102,13 +110,13 @@ def _range(field: FieldInfo) -> str:
 def profiles() -> str:
     """For each profile of the package: what it is for, how many runs it has, and its file."""
     parts = []
-    for name in study.profile_names():
-        profile = study.load_profile(name)
-        grid = study.build(profile, "", profile.seeds[:1])
-        students = sum(run.spec.role == "student" for run in grid.runs)
+    for name in profile.names():
+        settings = profile.load(name)
+        study = grid.build(settings, "", settings.seeds[:1], dict.fromkeys(settings.origins, ""))
+        students = sum(run.spec.role == "student" for run in study.runs)
         parts += [
-            f"**{name}**: {profile.about}. A seed is {len(grid.runs)} runs, {students} of them students; it has "
-            f"{len(profile.seeds)} seed{'' if len(profile.seeds) == 1 else 's'}.",
+            f"**{name}**: {settings.about}. A seed is {len(study.runs)} runs, {students} of them students; it has "
+            f"{len(settings.seeds)} seed{'' if len(settings.seeds) == 1 else 's'}.",
             "",
             "```yaml",
             (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8").rstrip(),
@@ -153,24 +161,39 @@ def cost(folder: Path) -> str:
     return "\n".join(parts)
 
 
+PILOTS = "pilot-*.csv"
+"""What ``benchmarks/pilot.py`` writes: pilot-PROFILE.csv."""
+
+_PILOT_ROLES = {
+    ("teacher", ""): "teachers' network, fine-tuned",
+    ("student", "none"): "student's network, no teacher",
+    ("student", "kd"): "student of two weak teachers",
+}
+
+
 def calibration(folder: Path) -> str:
-    """The pilot networks: where each ended, and its curves."""
+    """The pilot networks of each profile: where each ended, and the curves of those without teachers."""
     parts = []
-    for path in sorted(folder.glob("*-resnet*.csv"), key=lambda path: path.stem.split("-resnet")):
-        curves = pd.read_csv(path)
-        ends = curves[curves["epoch"] == curves["epoch"].max()].sort_values(["seed", "run"])
-        epochs = int(curves["epoch"].max())
-        rows = ["| seed | augmentation | training accuracy (own views) | validation accuracy |", "|---|---|---|---|"]
+    for path in sorted(folder.glob(PILOTS)):
+        curves = pd.read_csv(path, keep_default_na=False, na_values={"validation_accuracy": [""]})
+        for column in ("validation_accuracy", "train_accuracy"):
+            curves[column] = pd.to_numeric(curves[column])
+        ends = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]
+        rows = [
+            "| seed | network | augmentation | epochs | training accuracy (own views) | validation accuracy |",
+            "|---|---|---|--:|--:|--:|",
+        ]
         for end in ends.to_dict("records"):
-            augmentation = "weak" if end["run"] == "Sw" else "strong"
+            kind = _PILOT_ROLES[end["role"], end["objective"]]
+            augmentation = end["student"] or end["teachers"]
             rows.append(
-                f"| {end['seed']} | {augmentation} | {end['train_accuracy']:.1%} | {end['validation_accuracy']:.1%} |"
+                f"| {end['seed']} | {kind} (`{end['run']}`) | {augmentation} | {end['epoch']} | {end['train_accuracy']:.1%} | "
+                f"{end['validation_accuracy']:.1%} |"
             )
-        profile, network = path.stem.rsplit("-", 1)[0].split("-resnet")
-        network = f"resnet{network}"
-        alt = f"Accuracy of {network} by epoch, trained alone with weak and with strong augmentation."
+        name = path.stem.removeprefix("pilot-")
+        alt = f"Accuracy by epoch of the student's network of {name}, trained alone with weak and with strong augmentation."
         parts += [
-            f"**`{profile}`: {network}, {epochs} epochs**",
+            f"**`{name}`**",
             "",
             *rows,
             "",
@@ -180,3 +203,40 @@ def calibration(folder: Path) -> str:
             "",
         ]
     return "\n".join(parts)
+
+
+_SIGNS = {1: "+", -1: "−", None: "none"}
+
+
+def declared() -> str:
+    """The declared claims K: both columns of each, the primary in bold, the predicted sign and the paper's own values."""
+    declared = claims.SETS["K"]
+    parts = [
+        f"Set {declared.name}, version {declared.version}, declared on {declared.declared:%d %B %Y}. The paper's values are of "
+        "CIFAR-100 / its long tail (imb100) / ImageNet-LT, computed from its tables (arXiv v1).",
+        "",
+    ]
+    for claim in declared.claims:
+        parts += [
+            f"## {claim.key}: {claim.statement}" if claim.key != "controls" else f"## Controls: {claim.statement}",
+            "",
+        ]
+        parts += [f"Where: {claim.where}. What would contradict it: {claim.contradiction}.", ""]
+        parts += [f"*{claim.note[0].upper() + claim.note[1:]}.*", ""] if claim.note else []
+        rows = [each for each in claims.estimands(declared) if each[0] is claim]
+        if rows:
+            parts += ["| column | effect | sign | the paper's own |", "|---|---|:-:|---|"]
+        for _, column, primary, estimand in rows:
+            what = estimand.what.replace("|", "\\|")
+            shown = f"**{what}** (primary, margin ±{claim.margin:g})" if primary else what
+            parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {claims.papers_in_words(estimand)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def judging(folder: Path) -> str:
+    """How often synthetic studies are judged right and wrong, as ``benchmarks/judging.py`` measured it."""
+    rates = pd.read_csv(folder / "judging.csv", keep_default_na=False)
+    rows = ["| question | seeds | answer |", "|---|--:|--:|"]
+    rows += [f"| {row['question']} | {row['seeds']} | {row['answer']} |" for row in rates.to_dict("records")]
+    return "\n".join(rows)

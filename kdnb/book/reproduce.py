@@ -13,10 +13,9 @@ from pathlib import Path
 
 import nbformat
 
-from kdnb.evidence import diff, results
-from kdnb.book import pages
+from kdnb.book.opening import Parameters, open_results, parameters
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
-from kdnb.book.pages import Parameters
+from kdnb.evidence import diff, results
 from kdnb.progress import Progress
 from kdnb.study.store import Store
 
@@ -61,7 +60,7 @@ def parse(profile: str, given: Iterable[str]) -> Parameters:
         if not equals:
             raise ProfileError(f"{each!r} is not NAME=VALUE, as in seeds=0-4")
         values[name] = value
-    return pages.parameters(**values)
+    return parameters(**values)
 
 
 def reproduce(
@@ -73,7 +72,7 @@ def reproduce(
     timeout: int = 3600,
     build: bool = True,
 ) -> Reproduced:
-    """Runs the pages on the asked records, two at a time, and builds the book.
+    """Runs the pages on the asked results, two at a time, and builds the book.
 
     Args:
         wanted: pages to run; none means all. The others are taken as they are stored.
@@ -84,7 +83,7 @@ def reproduce(
     Raises:
         ProfileError: no such page, or a folder that holds something else.
         IncompleteError: a page failed; it is kept with its error for reading, and the others are finished.
-        KdnbError: the records cannot be made, or the book not be built; what this needs is not installed.
+        KdnbError: the results cannot be made, or the book not be built; what this needs is not installed.
     """
     there = names()
     for page in wanted:
@@ -98,19 +97,19 @@ def reproduce(
         if importlib.util.find_spec(needed) is None:
             raise KdnbError(f"this needs {needed}, which is not installed: pip install kdnb[book]")
     opened = Store(store)
-    records = pages.open_records(asked, opened)
-    folder = Path(out) if out else Path("_build") / "reproduce" / records.profile.name
+    found = open_results(asked, opened)
+    folder = Path(out) if out else Path("_build") / "reproduce" / found.profile.name
     folder = folder.resolve()
     source = folder / "source"
     _lay_out(source)
     chosen = tuple(wanted) or tuple(there)
-    # The records are there: every page reads them, and only the one that trains live looks into the store.
-    parameters = {"profile": asked.profile, "seeds": ",".join(map(str, records.seeds)), "device": asked.device}
-    parameters |= {"data_root": asked.data_root, "results": str(records.folder.resolve())}
+    # The results are there: every page reads them, and only the one that trains live looks into the store.
+    given = {"profile": asked.profile, "seeds": ",".join(map(str, found.seeds)), "device": asked.device}
+    given |= {"data_root": asked.data_root, "results": str(found.folder.resolve())}
     os.environ["KDNB_STORE"] = str(opened.root.resolve())
     failed = {}
     with Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
-        running = {page: pool.submit(_run, page, source, parameters, timeout) for page in chosen}
+        running = {page: pool.submit(_run, page, source, given, timeout) for page in chosen}
         for page, future in running.items():
             reason = future.result()
             progress.advance(1, page)
@@ -122,9 +121,9 @@ def reproduce(
         raise IncompleteError(
             f"{len(failed)} of {len(chosen)} pages failed; {page}: {reason}; read {source / 'notebooks'}"
         )
-    with contextlib.suppress(IncompleteError):  # without published records there is nothing to compare with
-        theirs = results.read(results.published(like=records.profile.name))
-        (source / "book" / "diff.md").write_text(_diff_page(records, theirs), encoding="utf-8")
+    with contextlib.suppress(IncompleteError):  # without published results there is nothing to compare with
+        theirs = results.read(results.published(like=found.profile.name))
+        (source / "book" / "diff.md").write_text(_diff_page(found, theirs), encoding="utf-8")
     return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
 
 
@@ -181,7 +180,7 @@ def _fold_parameters(page: Path) -> None:
 def _diff_page(ours: results.Results, theirs: results.Results) -> str:
     differ = diff.caution(ours, theirs)
     return (
-        "# Against the published records\n\nThe claims in the records of this book, beside those that were published. "
+        "# Against the published results\n\nThe claims in the results of this book, beside those that were published. "
         f"{diff.RULE}\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 

@@ -48,6 +48,9 @@ TEXT_COLUMNS = (
     "method",
 )  # fmt: skip
 
+CELL = ("role", "teachers", "origin", "student", "objective")
+"""The columns that say which cell of the grid a run is."""
+
 SPECIFICATIONS = "specifications.csv.gz"
 PREDICTIONS = "predictions.safetensors.xz"
 
@@ -68,6 +71,8 @@ class Explorer:
     """teacher → ``cam-predicted/clean``, the ``<method>/<view>`` that is kept → float32 (M, h, w)"""
     logits: dict[str, Tensor]
     """run → float32 (M, K), of the clean images"""
+    cells: dict[str, dict[str, str]]
+    """run → its columns in the table (`CELL`)"""
 
 
 @dataclass(frozen=True)
@@ -135,19 +140,29 @@ class Results:
         return self._read("measures.csv")
 
     @cached_property
+    def cells(self) -> dict[str, dict[str, str]]:
+        """run or ensemble → its columns `CELL`"""
+        rows = self.table[["run", *CELL]].drop_duplicates("run")
+        return {str(row.pop("run")): row for row in rows.to_dict("records")}  # type: ignore[misc]
+
+    def _with_cells(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.merge(self.table[["run", *CELL]].drop_duplicates("run"), on="run", how="left")
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
-        """The training logs, as `kdnb.evidence.table.curves` gives them."""
-        return self._read("curves.csv")
+        """The training logs, as `kdnb.evidence.table.curves` gives them, and `CELL`."""
+        return self._with_cells(self._read("curves.csv"))
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
-        """profile, seed, run, view, bin (1 to 10), count, confidence, accuracy; as `kdnb.evidence.measures.reliability`."""
-        return self._read("reliability.csv")
+        """profile, seed, run, view, bin (1 to 10), count, confidence, accuracy; as `kdnb.evidence.measures.reliability`;
+        and `CELL`."""
+        return self._with_cells(self._read("reliability.csv"))
 
     @cached_property
     def dial(self) -> pd.DataFrame:
-        """profile, seed, run, strength (0 to 1), accuracy, affinity (accuracy − that on clean images)."""
-        return self._read("dial.csv")
+        """profile, seed, run, strength (0 to 1), accuracy, affinity (accuracy − that on clean images), and `CELL`."""
+        return self._with_cells(self._read("dial.csv"))
 
     @cached_property
     def specifications(self) -> pd.DataFrame:
@@ -197,7 +212,7 @@ class Results:
         logits = {name.split("/")[1]: tensors[name].float() for name in sorted(tensors) if name.startswith("logits/")}
         seed = int(tensors["seed"])
         classes = tuple(self.about["dataset"]["classes"])
-        return Explorer(seed, classes, tensors["index"], tensors["images"], tensors["labels"], maps, logits)
+        return Explorer(seed, classes, tensors["index"], tensors["images"], tensors["labels"], maps, logits, self.cells)
 
     def network(self, run: str) -> models.Network:
         """A published network, of the explorer's seed, on the CPU in eval mode. It takes images (N, 3, side, side) as

@@ -1,0 +1,139 @@
+"""What a page's parameters ask for, as results: opened where they are published, trained and published first where not."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kdnb.errors import IncompleteError, ProfileError
+from kdnb.evidence import publish, results
+from kdnb.evidence.results import Results
+from kdnb.study import execute, grid, profile
+from kdnb.study.grid import Study
+from kdnb.study.store import Store
+from kdnb.training.spec import Strict
+
+PUBLISHED = "published"
+
+
+class Parameters(Strict):
+    """What a page can be asked for."""
+
+    profile: str = PUBLISHED
+    """a profile's name, the path of your own YAML file, or ``published``: the results that come with the book"""
+    seeds: str = ""
+    """which seeds, as 0,1,2 or 0-4; empty: all of the profile's"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1"""
+    data_root: str = ""
+    """folder of the data sets; empty: $KDNB_DATA, else the user's cache"""
+    results: str = ""
+    """folder of the results to read or write; empty: those of the book, or of the store"""
+
+
+def parameters(**given: object) -> Parameters:
+    """The given values, checked. A number is taken for seeds too, since papermill makes one of ``-p seeds 0``.
+
+    Raises:
+        ProfileError: an unknown name or a value of the wrong type; the message lists the right ones.
+    """
+    if type(given.get("seeds")) is int:
+        given["seeds"] = str(given["seeds"])
+    known = ", ".join(f"{name}: {field.annotation.__name__}" for name, field in Parameters.model_fields.items())  # type: ignore[union-attr]
+    for name, value in given.items():
+        if name not in Parameters.model_fields:
+            raise ProfileError(f"no parameter {name!r}; a page has {known}")
+        if not isinstance(value, str):
+            raise ProfileError(f"the parameter {name} is {value!r}, not a string; a page has {known}")
+    try:
+        return Parameters.model_validate(given)
+    except ValidationError as error:
+        raise ProfileError(profile.explain(error, Parameters)) from None
+
+
+def open_results(asked: Parameters, store: Store | None = None) -> Results:
+    """The results that a page's parameters ask for; what they need is trained first.
+
+    Args:
+        store: where runs are; None is the user's.
+
+    Raises:
+        KdnbError: as `results.read`, `profile.load`, `grid.plan` and `execute.execute`.
+    """
+    seeds = profile.parse_seeds(asked.seeds) if asked.seeds else None
+    root = asked.data_root or None
+    if asked.profile == PUBLISHED:
+        found = results.read(results.published(str(Path(asked.results).expanduser()) if asked.results else None), seeds)
+        require_cells(found.profile)
+        return found
+    settings = profile.load(asked.profile)
+    require_cells(settings)
+    store = store or Store()
+    planned = grid.plan(settings, root=root, seeds=seeds)
+    study, dataset = planned.study, planned.dataset
+    name = f"{settings.name}-{_digest(study)}"
+    folder = Path(asked.results).expanduser() if asked.results else store.root / "results" / name
+    try:
+        publish.require_same_study(results.settings(settings, dataset.hash), study.seeds, folder)
+    except IncompleteError:
+        if asked.results:
+            raise
+        shutil.rmtree(folder)  # a page's own copy, made by another version
+    lacking = [seed for seed in study.seeds if seed not in _held(study, folder)]
+    if lacking:
+        wanted = grid.plan(settings, root=root, seeds=lacking).study
+        execute.execute(wanted, store, data_root=root, device=asked.device).require_complete()
+        of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
+        publish.publish(wanted, store, dataset, folder, strict=of_the_book)
+    return results.read(folder, study.seeds)
+
+
+def _held(study: Study, folder: Path) -> set[int]:
+    """The study's seeds of which the folder has results of these very runs."""
+    try:
+        published = results.read(folder).about["seeds"]
+    except IncompleteError:
+        return set()
+    held = set()
+    for seed in study.seeds:
+        asked = {run.name: run.spec.id for run in study.of_seed(seed)}
+        if seed in published and {name: run["id"] for name, run in published[seed]["runs"].items()} == asked:
+            held.add(seed)
+    return held
+
+
+NEEDED = tuple(
+    (teachers, student) for teachers in ((), ("weak", "weak"), ("strong", "strong")) for student in ("weak", "strong")
+)
+"""The cells that the pages compare: (teachers, student)."""
+
+
+def require_cells(settings: profile.Profile) -> None:
+    """Raises:
+    IncompleteError: the grid lacks what the pages compare."""
+    there = {
+        (tuple(teacher.augmentation for teacher in cell.teachers), cell.student)
+        for cell in settings.cells
+        if cell.objective in ("kd", "none") and all(teacher.origin == settings.origin for teacher in cell.teachers)
+    }
+    missing = [
+        f"[{', '.join(teachers)}] with a {student} student"
+        for teachers, student in NEEDED
+        if (teachers, student) not in there
+    ]
+    missing += [] if settings.reference else ["the reference"]
+    if missing:
+        raise IncompleteError(
+            "the pages compare two weak with two strong teachers and students without any; the grid of "
+            f"{settings.name} lacks {'; '.join(missing)}. Keep the teachers [], [weak, weak] and [strong, strong] with the "
+            "objective kd, both students, and reference: true"
+        )
+
+
+def _digest(study: Study) -> str:
+    """Changes with anything that a run of the study depends on, its seeds aside."""
+    first = study.of_seed(study.seeds[0])
+    specs = [run.spec.model_copy(update={"seed": 0, "teachers": ()}) for run in first]
+    parts = [spec.model_copy(update={"objective": None}).id + repr(spec.objective) for spec in specs]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:8]
