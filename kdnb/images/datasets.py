@@ -5,8 +5,9 @@ name                    images
 ======================  ================================================================================================
 ``digits``              scikit-learn's 1,797 scanned handwritten digits, in the package; a third of them to train on
 ``cifar100``            Krizhevsky's 50,000 + 10,000 images, 100 classes
-``cifar100-<n>``        n training images a class, the full test set
+``cifar100-<n>``        n training images a class, the full test set; ``digits-<n>`` likewise
 ``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
+``…-rest``              behind either: the training images that this subset leaves out, the same test set
 ``fashion-mnist``       Zalando's 60,000 + 10,000 images, 10 classes
 ``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``
 ======================  ================================================================================================
@@ -109,14 +110,14 @@ def load(
         dataset = _fashion_mnist(folder)
     elif name == "cifar100":
         dataset = _cifar100(folder)
-    elif match := re.fullmatch(r"cifar100-(?:(\d+)|imb(\d+))(-rest)?", name):
-        dataset = _cifar100_subset(name, match, folder, train_list, split_seed)
+    elif match := re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name):
+        dataset = _subset(name, match, folder, train_list, split_seed)
     elif name.startswith("imagefolder:"):
         dataset = _imagefolder(name, Path(name.removeprefix("imagefolder:")).expanduser(), size)
     else:
         raise DataError(
-            f"no data set {name!r}; there are digits, cifar100, cifar100-<images a class>, cifar100-imb<factor>, "
-            "fashion-mnist and imagefolder:<path>"
+            f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
+            "cifar100-imb<factor>, these with -rest, fashion-mnist and imagefolder:<path>"
         )
     return dataset if dataset.hash else replace(dataset, hash=content_hash(dataset))
 
@@ -267,21 +268,24 @@ def _cifar100_of(content: Content) -> Dataset:
     return Dataset("cifar100", content.classes, train, validation, CIFAR_MEAN, CIFAR_STD)
 
 
-def _cifar100_subset(
-    name: str, match: re.Match[str], root: Path, train_list: str | Path | None, split_seed: int
-) -> Dataset:
-    if match[2] and int(match[2]) < 1:
-        raise DataError(f"{name} has a factor below 1; name one from 1 to 500")
-    full = _cifar100(root)
+def _subset(name: str, match: re.Match[str], root: Path, train_list: str | Path | None, split_seed: int) -> Dataset:
+    """Some training images of each class, or with ``-rest`` those that the subset of that name, list and seed leaves out."""
+    base, per_class, factor, rest = match.groups()
+    if factor and (base != "cifar100" or int(factor) < 1):
+        raise DataError(
+            f"{name} is not known: long tails are of cifar100, with a factor from 1 to 500, as cifar100-imb100"
+        )
+    full = _cifar100(root) if base == "cifar100" else _digits()
     if train_list is not None:
         index = _from_list(full.train, find_list(train_list, root), full.classes)
     else:
-        per_class = int(match[1] or 0)
         number = len(full.classes)
-        keep = long_tail(int(match[2]), classes=number) if match[2] else [per_class] * number
+        keep = long_tail(int(factor), classes=number) if factor else [int(per_class)] * number
         index = _from_seed(name, full, keep, split_seed)
-    if match[3]:
+    if rest:
         index = np.setdiff1d(np.arange(len(full.train)), index)
+        if not len(index):
+            raise DataError(f"{name} holds no image: the subset leaves none out")
     return Dataset(name, full.classes, full.train.select(index), full.validation, full.mean, full.std)
 
 
