@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -250,3 +251,48 @@ def scorecard(there: Results) -> str:
         f'<div class="kdnb-table kdnb-scorecard" tabindex="0" role="region" aria-label="Scorecard">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the runs at the two ends of the grid are called, all weak and all strong, of two teachers."""
+
+    weak: str
+    """the student that is weak throughout"""
+    strong: str
+    alone_weak: str
+    """the weak student without teachers"""
+    alone_strong: str
+    weak_teachers: str
+    """two weak teachers together"""
+    strong_teachers: str
+    first_weak: str
+    """the first weak teacher"""
+    first_strong: str
+
+
+def names(found: Results) -> Names:
+    """The names that pages look runs up by, read from the table's columns."""
+    table = figures.plain(found.table).drop_duplicates("run")
+
+    def of(**where: str) -> str:
+        return str(select(table, **where)["run"].iloc[0])
+
+    two = {"weak": "weak+weak", "strong": "strong+strong"}
+    return Names(
+        *(of(role="student", teachers=two[end], student=end) for end in two),
+        *(of(role="student", teachers="", student=end) for end in two),
+        *(of(role="ensemble", teachers=two[end]) for end in two),
+        *(of(role="teacher", teachers=end) for end in two),
+    )
+
+
+def validation(found: Results) -> pd.DataFrame:
+    """The rows that pages read: validation images, whole views, the objective ``kd`` or none, the default origin."""
+    table = figures.plain(select(found.table, split="validation"))
+    return table[~table["against"].str.contains("+", regex=False)]
+
+
+def training(found: Results) -> pd.DataFrame:
+    """The same of training images."""
+    return figures.plain(select(found.table, split="train"))
