@@ -3,8 +3,8 @@
     python benchmarks/cost.py --profile cpu [--store FOLDER] [--csv book/calibration/cost-cpu.csv]
 
 Each role is a process of its own, so that its peak memory is its own: a teacher, the two lockstep groups of students with
-their teachers, the records of one student, and all measures of a seed, which need a store that holds it. A training is timed
-over an epoch after a first one that warms up. The machine's peak is the best of several products of large float32 matrices
+their teachers, the observations of one student, and all measures of a seed, which need a store that holds it. A training is
+timed over an epoch after a first one that warms up. The machine's peak is the best of several products of large float32 matrices
 in the same process, so the two are measured side by side. Needs the profile's data set; networks that teach are untrained,
 which costs the same. `reference.COST` says what the columns are.
 """
@@ -21,15 +21,16 @@ import pandas as pd
 import torch
 
 from kdnb import environment
-from kdnb.study import estimate, grid as study
-from kdnb.training import models, observe as record, train
 from kdnb.evidence import table
 from kdnb.images.datasets import Dataset
-from kdnb.training.spec import RunSpec
-from kdnb.study.store import Store
+from kdnb.study import estimate, profile
+from kdnb.study import grid as grids
 from kdnb.study.grid import Study
+from kdnb.study.store import Store
+from kdnb.training import models, observe, train
+from kdnb.training.spec import FreshOrigin, RunSpec
 
-ROLES = ("teachers", "students w", "students s", "records", "measures")
+ROLES = ("teachers", "students, weak", "students, strong", "observations", "measures")
 
 
 def peak(size: int = 3072, rounds: int = 5) -> float:
@@ -44,19 +45,26 @@ def peak(size: int = 3072, rounds: int = 5) -> float:
 
 
 def members(grid: Study, role: str) -> list[RunSpec]:
-    """The runs of a seed that a role stands for."""
+    """The runs of a seed that a role stands for, from random weights: what they start from costs nothing."""
     if role == "teachers":
-        return [run.spec for run in grid.runs if run.spec.role != "student"]
-    letter = role[-1] if role.startswith("students") else "w"
-    return [run.spec for run in grid.runs if run.spec.role == "student" and run.name.endswith(letter)]
+        specs = [run.spec for run in grid.runs if run.spec.role != "student"]
+    else:
+        student = role.split(", ")[1]
+        specs = [run.spec for run in grid.runs if run.columns["student"] == student]
+    return [spec.model_copy(update={"origin": FreshOrigin()}) for spec in specs]
 
 
 def flops(specs: list[RunSpec], dataset: Dataset, by_id: dict[str, RunSpec]) -> float:
-    """Of the trainings, with each teacher's answers once a batch: a forward pass is a third of a step."""
+    """Of the trainings, with each teacher's answers once a batch, half views once for each side: a forward pass is a third of a
+    step, and one of half a view half of that."""
     own = sum(estimate.work(spec, dataset) for spec in specs)
     epochs = max(spec.train.epochs for spec in specs)
-    heard = {teacher for spec in specs for teacher in spec.teachers}
-    return own + sum(estimate.work(by_id[t], dataset) / by_id[t].train.epochs / 3 * epochs for t in heard)
+    heard = {passed for spec in specs for passed in estimate.passes(spec)}
+    answers = sum(
+        estimate.work(by_id[teacher], dataset) / by_id[teacher].train.epochs / 3 * (0.5 if side else 1.0)
+        for teacher, side, _ in heard
+    )
+    return own + answers * epochs
 
 
 def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
@@ -65,7 +73,7 @@ def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
     timed = whole[:1] if role == "teachers" else whole
     networks = untrained(grid, timed, dataset)
     short = [s.model_copy(update={"train": s.train.model_copy(update={"epochs": 2})}) for s in timed]
-    results = train.train(short, dataset, networks, environment.choose_device("auto"))
+    results = train.train(short, dataset, networks, environment.choose_device("auto"), untrained=networks)
     epoch = sum(result.log[-1]["seconds"] for result in results.values() if isinstance(result, train.Trained))
     by_id = {run.spec.id: run.spec for run in grid.runs}
     rate = flops(timed, dataset, by_id) / max(spec.train.epochs for spec in timed) / epoch
@@ -79,15 +87,15 @@ def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
     }
 
 
-def recorded(grid: Study, dataset: Dataset) -> dict[str, float]:
+def observed(grid: Study, dataset: Dataset) -> dict[str, float]:
     """The answers and maps of one student, times the runs of a seed."""
     device = environment.choose_device("auto")
-    spec = members(grid, "students w")[0]
+    spec = members(grid, "students, weak")[0]
     network = train.initial(spec, len(dataset.classes), spec.side or dataset.side, device).eval()
     began = time.perf_counter()
-    record.record({spec.id: network}, [spec], dataset, untrained(grid, [spec], dataset), device)
+    observe.observe({spec.id: network}, [spec], dataset, untrained(grid, [spec], dataset), device)
     seconds = time.perf_counter() - began
-    images = (len(dataset.validation) + min(len(dataset.train), spec.record.train_sample)) * len(record.VIEWS)
+    images = (len(dataset.validation) + min(len(dataset.train), spec.observe.train_sample)) * len(observe.VIEWS)
     return {"runs": len(grid.runs), "images_per_second": images / seconds, "minutes": seconds * len(grid.runs) / 60}
 
 
@@ -103,18 +111,19 @@ def untrained(grid: Study, specs: list[RunSpec], dataset: Dataset) -> dict[str, 
     device = environment.choose_device("auto")
     by_id = {run.spec.id: run.spec for run in grid.runs}
     heard = sorted({teacher for spec in specs for teacher in spec.teachers})
-    return {t: train.initial(by_id[t], len(dataset.classes), dataset.side, device).eval() for t in heard}
+    fresh = {t: by_id[t].model_copy(update={"origin": FreshOrigin()}) for t in heard}
+    return {t: train.initial(fresh[t], len(dataset.classes), dataset.side, device).eval() for t in heard}
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """One role, in this process."""
-    profile = study.load_profile(asked.profile)
-    dataset = profile.dataset.load(asked.data_root)
-    grid = study.build(profile, dataset.hash, profile.seeds[:1])
+    settings = profile.load(asked.profile)
+    planned = grids.plan(settings, root=asked.data_root, seeds=settings.seeds[:1])
+    grid, dataset = planned.study, planned.dataset
     if asked.role == "measures":
         row = measured(grid, asked.store)
     else:
-        row = recorded(grid, dataset) if asked.role == "records" else trained(grid, dataset, asked.role)
+        row = observed(grid, dataset) if asked.role == "observations" else trained(grid, dataset, asked.role)
     memory, best = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, peak() / 1e9
     about = environment.describe(environment.choose_device("auto"))
     return {

@@ -26,11 +26,13 @@ import torch.nn.functional as F
 
 from kdnb import environment
 from kdnb.images import augment
-from kdnb.study import estimate, grid as study
-from kdnb.training import models, train
-from kdnb.training.checkpoint import Checkpoints
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
+from kdnb.study import estimate
+from kdnb.study.profile import load
+from kdnb.training import models, train
+from kdnb.training.answers import CHUNK, Normaliser
+from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.spec import RunSpec
 
 
@@ -69,7 +71,7 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    batch = train.Normaliser(dataset, device)(dataset.train.images[: settings.batch_size].to(device))
+    batch = Normaliser(dataset, device, spec)(dataset.train.images[: settings.batch_size].to(device))
     labels = dataset.train.labels[: settings.batch_size].to(device)
     steps = train.steps_per_epoch(len(dataset.train), settings.batch_size)
 
@@ -100,8 +102,8 @@ def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, ro
             train.train([one], dataset, {}, device, checkpoints=Checkpoints(Path(folder)))
 
     def make_views() -> None:
-        for start in range(0, len(numbers), train.CHUNK):
-            chunk = slice(start, start + train.CHUNK)
+        for start in range(0, len(numbers), CHUNK):
+            chunk = slice(start, start + CHUNK)
             augment.views(images[chunk], numbers[chunk], recipe, Stream(0, 1), 0)
 
     for warmed_up in (bare, real, make_views):
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = environment.choose_device(arguments.device)
-    profile = study.load_profile(arguments.profile)
+    profile = load(arguments.profile)
     classes = 100
     dataset = Dataset(
         "noise",
@@ -136,7 +138,11 @@ def main() -> None:
         CIFAR_MEAN,
         CIFAR_STD,
     )
-    runs = {run.name: run.spec for run in study.build(profile, "0" * 16, seeds=[0]).runs}
+    # an origin changes where a network starts, not what a step costs
+    runs = {
+        run.name: run.spec.model_copy(update={"origin": FreshOrigin()})
+        for run in grid.build(profile, "0" * 16, [0], dict.fromkeys(profile.origins, "0" * 16)).runs
+    }
     print(f"profile {profile.name}, {environment.describe(device)['processor']}, {torch.get_num_threads()} threads")
     print(f"{'ratio':<44} median   [least, most]")
     for name in ("T1w", "T1s"):

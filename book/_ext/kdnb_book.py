@@ -1,6 +1,6 @@
 """What the book's pages ask of the code while they are built: generated tables and figures, and assets of its own.
 
-``{kdnb} parameters``, ``profiles``, ``calibration``, ``cost``, ``claims`` and ``judging`` place what `kdnb.book.reference` generates. The built book
+``{kdnb} NAME`` places what `kdnb.book.reference` generates, for the names in `Generated.parts`. The built book
 loads nothing from elsewhere: MathJax comes from the npm registry in the version that package-lock.json pins, and is copied
 beside the pages. Without npm the build says so, and formulas then need the network.
 """

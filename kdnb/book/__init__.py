@@ -1,0 +1,5 @@
+"""How is it told?
+
+Results are opened, or trained first (`opening`), drawn (`style`, `figures`, `explorers`) and placed on pages (`pages`); the
+whole book is made again with other parameters (`reproduce`), and its reference writes itself (`reference`).
+"""

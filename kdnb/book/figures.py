@@ -97,7 +97,7 @@ def _rows(table: pd.DataFrame, **where: str) -> pd.DataFrame:
     if rows.empty:
         wanted = ", ".join(f"{column} {value!r}" for column, value in where.items())
         raise IncompleteError(
-            f"these records have nothing with {wanted}; kdnb.evidence.table names the columns and their values"
+            f"these results have nothing with {wanted}; kdnb.evidence.table names the columns and their values"
         )
     return rows
 
@@ -303,7 +303,7 @@ def correlations(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None 
 def _strips(rows: Sequence[tuple[str, str, pd.DataFrame, float, float, float]], ax: Axes | None) -> Axes:
     """A strip for each (label, note, effects, low, high, scale), the label above its points."""
     if not rows:
-        raise IncompleteError("these records decide no claim: they lack the cells that the claims compare")
+        raise IncompleteError("no claim is decided here: these results lack the cells that the claims compare")
     ax = _axes(ax, 1.2 + 0.62 * len(rows))
     for place, (label, note, group, low, high, scale) in enumerate(rows):
         side = int(group["predicted"].iloc[0])

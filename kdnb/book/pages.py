@@ -44,7 +44,8 @@ def start(**given: Any) -> Results:
     global _current
     injected = _injected(getattr(get_ipython(), "user_ns", {}).get("In", ()))
     parameters(**dict.fromkeys(injected - set(given), ""))
-    _current = open_results(parameters(**given))
+    # The pages so far are about the earlier claims, whatever the results are judged by elsewhere.
+    _current = open_results(parameters(**given)).judged_by("C")
     display({"text/html": banner(_current), "text/plain": _in_words(_current)}, raw=True)
     return _current
 
@@ -74,8 +75,7 @@ def _in_words(found: Results) -> str:
         )
     elif found.exploratory:
         words += (
-            " These seeds are exploratory: they were seen before the paper's claims were declared as it argues them, and are "
-            "judged by an earlier reading of its abstract."
+            " These seeds are exploratory: they were seen before the paper's claims were declared as it argues them."
         )
     if not found.is_stand_in and len(found.seeds) < 5:
         words += (

@@ -1,5 +1,5 @@
 """Reference pages that write themselves: parameters from the types, profiles from their files, calibration and cost from
-their records.
+their files.
 
 Everything is MyST Markdown, for the book.
 """

@@ -20,7 +20,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,10 @@ class Results:
     def exploratory(self) -> bool:
         """Whether these seeds were seen before the claims K were declared."""
         return self.profile.name in claims.SETS["K"].seen_before
+
+    def judged_by(self, name: str) -> "Results":
+        """The same results, judged by another declared set of claims."""
+        return replace(self, about=self.about | {"claims": name})
 
     def _content(self, seed: int, name: str) -> bytes:
         """A file of a seed, checked.

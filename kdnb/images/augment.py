@@ -32,8 +32,8 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.v2 import functional as ops
 
-from kdnb.images.counter import Purpose, Stream
 from kdnb.errors import ProfileError
+from kdnb.images.counter import Purpose, Stream
 
 CROP_ATTEMPTS = 10
 """torchvision's RandomResizedCrop draws up to ten boxes and takes the first that fits."""

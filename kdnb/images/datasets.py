@@ -44,8 +44,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kdnb.images import readers
 from kdnb.errors import DataError
+from kdnb.images import readers
 from kdnb.images.readers import Content, FolderSource, ZipSource
 from kdnb.images.readers import Split as Split
 
