@@ -28,12 +28,12 @@ from kdnb import environment
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.study import estimate
+from kdnb.study import estimate, grid
 from kdnb.study.profile import load
 from kdnb.training import models, train
 from kdnb.training.answers import CHUNK, Normaliser
 from kdnb.training.checkpoint import Checkpoints
-from kdnb.training.spec import RunSpec
+from kdnb.training.spec import FreshOrigin, RunSpec
 
 
 def random_images(count: int, classes: int, seed: int) -> Split:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from kdnb.images import datasets
-from kdnb.study import grid as study
 from kdnb.images.datasets import Dataset
+from kdnb.study import grid
+from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile
 from kdnb.training.spec import OneCycleSchedule, TrainSpec
-from kdnb.study.grid import DatasetConfig, NetworkConfig, Profile
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -59,7 +59,16 @@ def images(digits: Dataset) -> torch.Tensor:
     return torch.stack([grey[:, 0], 255 - grey[:, 1], grey[:, 2].flip(-1)], dim=1)
 
 
-def small_profile(**changes) -> Profile:
+LETTERS = {"w": "weak", "s": "strong"}
+
+
+def grid_of(ensembles=("", "ww", "ss"), students=("w", "s")) -> list[dict]:
+    """Rows of a grid from letters, as short as tests want them: ``ws`` is a weak and a strong teacher."""
+    teachers = [[LETTERS[letter] for letter in letters] for letters in ensembles]
+    return [{"teachers": teachers, "students": [LETTERS[letter] for letter in students]}]
+
+
+def small_profile(*, ensembles=("", "ww", "ss"), students=("w", "s"), **changes) -> Profile:
     """The smallest study that has everything: four teachers, a reference, six students, two epochs."""
     network = NetworkConfig(
         model={"name": "resnet8-w8"},
@@ -71,12 +80,12 @@ def small_profile(**changes) -> Profile:
         "seeds": (0,),
         "teacher": network,
         "student": network,
-        "ensembles": ("", "ww", "ss"),
-        "record": {"maps": 40, "train_sample": 50, "validate_sample": 60},
+        "grid": grid_of(ensembles, students),
+        "observe": {"maps": 40, "train_sample": 50, "validate_sample": 60},
     }
     return Profile.model_validate(settings | changes)
 
 
 @pytest.fixture(scope="session")
-def small_study(few_digits: Dataset) -> study.Study:
-    return study.build(small_profile(), few_digits.hash)
+def small_study(few_digits: Dataset) -> grid.Study:
+    return grid.build(small_profile(), few_digits.hash)

@@ -2,25 +2,25 @@
 
     python -m tests.killed STORE POINT
 
-POINT is one of: between-epochs, writing-checkpoint, replacing-checkpoint, recording, writing-entry, replacing-entry.
+POINT is one of: between-epochs, writing-checkpoint, replacing-checkpoint, observing, writing-entry, replacing-entry.
 """
 
 import os
 import signal
 import sys
 
-from kdnb.training import checkpoint, observe as record
 from kdnb.study import execute
 from kdnb.study import store as stores
+from kdnb.training import checkpoint, observe
 from tests.conftest import small_profile
 
 
 def task(store, dataset_hash):
     """Two students without teachers, on the real digits."""
-    from kdnb.study import grid as study
+    from kdnb.study import grid as grids
 
-    grid = study.build(small_profile(ensembles=("",)), dataset_hash)
-    specs = [run.spec for run in grid.runs if run.name == "Ss"]
+    grid = grids.build(small_profile(ensembles=("",)), dataset_hash)
+    specs = [run.spec for run in grid.runs if run.columns["student"] == "strong"]
     other = specs[0].model_copy(update={"train": specs[0].train.model_copy(update={"learning_rate": 0.02})})
     return execute.Task((specs[0], other), grid.profile.dataset, str(store), device="cpu")
 
@@ -61,8 +61,8 @@ def main(folder, point):
         checkpoint.save_file = after(2, half, checkpoint.save_file)  # the first member's second epoch
     elif point == "replacing-checkpoint":
         checkpoint.os.replace = after(1, die, os.replace)  # the second member's first epoch
-    elif point == "recording":
-        record.attention_maps = die
+    elif point == "observing":
+        observe.attention_maps = die
     elif point == "writing-entry":
         stores.os.fsync = after(8, die, os.fsync)  # in the second member's entry
     elif point == "replacing-entry":

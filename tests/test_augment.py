@@ -19,10 +19,10 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy, Interpolation
 from torchvision.transforms import functional as reference
 from torchvision.transforms.autoaugment import _apply_op
 
+from kdnb.errors import ProfileError
 from kdnb.images import augment
 from kdnb.images.augment import CLEAN, STRONG, WEAK, Draws, Recipe, dial, draw, views
 from kdnb.images.counter import Purpose, Stream
-from kdnb.errors import ProfileError
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
 MANY = 40_000

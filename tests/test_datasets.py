@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from kdnb.errors import DataError
 from kdnb.images import datasets, readers
 from kdnb.images.datasets import Dataset, Split, content_hash, load
-from kdnb.errors import DataError
 
 CLASSES = ("apple", "bear", "worm")
 IMB100 = "cifar100_train_imb100.txt"

@@ -5,8 +5,9 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 import pytest
 
 from kdnb import environment
-from kdnb.study import execute, grid as study
 from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
+from kdnb.study import execute
+from kdnb.study import grid as grids
 from kdnb.study.store import Store
 from tests.conftest import small_profile
 
@@ -18,7 +19,7 @@ def one_epoch(**changes):
 
 
 def test_an_executor_trains_the_same_study(digits, tmp_path):
-    grid = study.build(one_epoch(ensembles=("", "w")), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("", "w")), digits.hash)
     with ThreadPoolExecutor(1) as executor:
         report = execute.execute(grid, Store(tmp_path / "pool"), executor=executor, bar=False, device="cpu")
     assert (report.trained, report.failed) == (6, {})
@@ -30,13 +31,13 @@ def test_an_executor_trains_the_same_study(digits, tmp_path):
 
 def test_what_the_store_holds_is_not_trained_again(digits, tmp_path):
     store = Store(tmp_path)
-    execute.execute(study.build(one_epoch(ensembles=("w",)), digits.hash), store, bar=False, device="cpu")
-    more = execute.execute(study.build(one_epoch(ensembles=("", "w")), digits.hash), store, bar=False, device="cpu")
+    execute.execute(grids.build(one_epoch(ensembles=("w",)), digits.hash), store, bar=False, device="cpu")
+    more = execute.execute(grids.build(one_epoch(ensembles=("", "w")), digits.hash), store, bar=False, device="cpu")
     assert (more.trained, more.cached) == (2, 4)
 
 
 def test_a_damaged_entry_is_trained_again_to_the_same_weights(digits, tmp_path):
-    grid, store = study.build(one_epoch(ensembles=("",), reference=False), digits.hash), Store(tmp_path)
+    grid, store = grids.build(one_epoch(ensembles=("",), reference=False), digits.hash), Store(tmp_path)
     execute.execute(grid, store, bar=False, device="cpu")
     run = grid.runs[0].spec.id
     before, path = store.entry(run).weights, tmp_path / "runs" / run / "log.json"
@@ -52,33 +53,33 @@ def test_a_teacher_that_diverges_leaves_its_students_out_and_the_rest_goes_on(di
     wild = profile.teacher.model_copy(
         update={"train": profile.teacher.train.model_copy(update={"learning_rate": 1e30})}
     )
-    grid = study.build(profile.model_copy(update={"teacher": wild}), digits.hash)
+    grid = grids.build(profile.model_copy(update={"teacher": wild}), digits.hash)
     report = execute.execute(grid, Store(tmp_path), bar=False, device="cpu")
     assert report.trained == 2  # the students without a teacher
     assert set(report.failed) == {"T1w, seed 0", "T1w_Sw, seed 0", "T1w_Ss, seed 0"}
     assert "diverged in epoch 1" in report.failed["T1w, seed 0"]
-    assert report.failed["T1w_Ss, seed 0"] == "its teacher T1w is missing"
+    assert report.failed["T1w_Ss, seed 0"] == "T1w, which it needs, is missing"
     with pytest.raises(IncompleteError, match=r"3 runs are missing; T1w, seed 0: .*diverged"):
         report.require_complete()
 
 
 def test_data_that_changed_since_the_plan_is_not_trained_on(tmp_path):
-    grid = study.build(one_epoch(ensembles=("",)), "0123456789abcdef")
+    grid = grids.build(one_epoch(ensembles=("",)), "0123456789abcdef")
     with pytest.raises(DataError, match=r"content hash .* planned for 0123456789abcdef"):
         execute.execute(grid, Store(tmp_path), bar=False, device="cpu")
 
 
 def test_a_task_whose_teacher_is_not_in_the_store_says_so(digits, tmp_path):
-    grid = study.build(one_epoch(ensembles=("w",)), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("w",)), digits.hash)
     waiting, _ = execute.tasks(grid, Store(tmp_path), device="cpu")
     with pytest.raises(StoreError, match="does not hold the run"):
-        execute.run_task(next(task for task in waiting if task.teachers))
+        execute.run_task(next(task for task in waiting if task.needs))
 
 
 def test_the_names_of_the_training_images_are_kept(digits, tmp_path):
     import json
 
-    grid = study.build(one_epoch(ensembles=("",), reference=False), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("",), reference=False), digits.hash)
     execute.execute(grid, Store(tmp_path), bar=False, device="cpu")
     about = json.loads((tmp_path / "datasets" / f"{digits.hash}.json").read_text())
     assert tuple(about["train"]) == digits.train.names
@@ -94,7 +95,7 @@ class Dying(ThreadPoolExecutor):
 
 
 def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
-    grid = study.build(one_epoch(ensembles=("",)), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("",)), digits.hash)
     with pytest.raises(KdnbError, match="a worker died, perhaps for want of memory; take fewer"), Dying(1) as executor:
         execute.execute(grid, Store(tmp_path), executor=executor, bar=False, device="cpu")
 
@@ -107,7 +108,7 @@ def test_outside_git_nothing_is_said_of_changes(monkeypatch):
 
 def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, monkeypatch):
     profile = small_profile(ensembles=("",), students=("w",), reference=False)
-    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    grid, store = grids.build(profile, digits.hash), Store(tmp_path)
     (run,) = grid.runs
     waiting, _ = execute.tasks(grid, store, device="cpu")
 
@@ -126,7 +127,7 @@ def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, m
 
 
 def test_without_anybody_looking_on_a_line_is_printed_for_each_group(digits, tmp_path, capsys):
-    grid = study.build(one_epoch(ensembles=("",), reference=False), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("",), reference=False), digits.hash)
     execute.execute(grid, Store(tmp_path), bar=False, device="cpu")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -134,6 +135,6 @@ def test_without_anybody_looking_on_a_line_is_printed_for_each_group(digits, tmp
 
 
 def test_a_bar_shows_what_is_left_of_the_time(digits, tmp_path, capsys):
-    grid = study.build(one_epoch(ensembles=("",), reference=False), digits.hash)
+    grid = grids.build(one_epoch(ensembles=("",), reference=False), digits.hash)
     execute.execute(grid, Store(tmp_path), bar=True, device="cpu")
     assert "left" in capsys.readouterr().err

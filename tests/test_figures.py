@@ -11,12 +11,13 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from kdnb.evidence import overlap as attention, claims as evidence
 from kdnb.book import figures
 from kdnb.errors import IncompleteError
+from kdnb.evidence import claims as evidence
+from kdnb.evidence import overlap as attention
 from kdnb.evidence.results import Explorer
-from kdnb.study.grid import ALL_ENSEMBLES
 from kdnb.evidence.table import COLUMNS
+from kdnb.study.grid import ALL_ENSEMBLES
 
 SMALL_GRID = ("", "w", "s", "ww", "ws", "ss", "www", "sss")
 VIEWS = ("clean", "weak", "strong")

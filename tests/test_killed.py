@@ -42,7 +42,7 @@ def finish(folder, digits, uninterrupted):
 
 @pytest.mark.parametrize(
     "point",
-    ["between-epochs", "writing-checkpoint", "replacing-checkpoint", "recording", "writing-entry", "replacing-entry"],
+    ["between-epochs", "writing-checkpoint", "replacing-checkpoint", "observing", "writing-entry", "replacing-entry"],
 )
 def test_a_training_killed_at_a_point_ends_as_an_uninterrupted_one(point, digits, uninterrupted, tmp_path):
     process = subprocess.run(
@@ -53,7 +53,8 @@ def test_a_training_killed_at_a_point_ends_as_an_uninterrupted_one(point, digits
 
 
 def test_a_training_killed_from_outside_ends_as_an_uninterrupted_one(digits, uninterrupted, tmp_path):
-    command = [sys.executable, "-c", "import sys; from tests import killed; from kdnb import datasets, execute; "
+    command = [sys.executable, "-c", "import sys; from tests import killed; "
+               "from kdnb.images import datasets; from kdnb.study import execute; "
                "execute.run_task(killed.task(sys.argv[1], datasets.load('digits').hash))", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + 120
@@ -68,7 +69,8 @@ def test_a_training_killed_from_outside_ends_as_an_uninterrupted_one(digits, uni
 
 def test_ctrl_c_stops_all_workers_and_what_waits_is_not_begun(tmp_path):
     command = [sys.executable, "-m", "kdnb.cli", "run", "--store", str(tmp_path), "--epochs", "300", "--seeds", "0-3",
-               "--set", 'ensembles=["", "w"]', "--device", "cpu", "--workers", "2"]  # fmt: skip
+               "--set", 'grid=[{teachers: [[], [weak]]}]', "--set", "origin=fresh", "--device", "cpu",
+               "--workers", "2"]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "checkpoints").glob("*.safetensors"))) < 2:

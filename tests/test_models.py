@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from kdnb.training import models
 from kdnb.errors import DataError, ProfileError
+from kdnb.training import models
 from kdnb.training.models import Network
 from kdnb.training.spec import ModelSpec
 
@@ -76,7 +76,7 @@ def test_an_unknown_model_is_named_with_those_there_are(name):
 @pytest.mark.parametrize("name", ["resnet8-w16", "resnet20", "vit-tiny"])
 def test_a_network_without_imagenet_weights_cannot_start_from_them(name):
     with pytest.raises(ProfileError, match=f"no ImageNet weights for '{name}'"):
-        models.build(ModelSpec(name=name, pretrained=True), classes=10, side=32, seed=0)
+        models.imagenet_weights(name)
 
 
 def test_imagenet_weights_that_cannot_be_fetched_are_an_error_that_says_where_to_put_them(monkeypatch):
@@ -86,7 +86,7 @@ def test_imagenet_weights_that_cannot_be_fetched_are_an_error_that_says_where_to
 
     monkeypatch.setattr(torchvision.models, "resnet18", offline)
     with pytest.raises(DataError, match=r"resnet18 .*no route to host.*TORCH_HOME/hub/checkpoints"):
-        models.build(ModelSpec(name="resnet18", pretrained=True), classes=10, side=32, seed=0)
+        models.imagenet_weights("resnet18")
 
 
 def test_a_vision_transformer_needs_a_side_that_eight_patches_divide():

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from kdnb import environment
-from kdnb.evidence import claims as evidence, results
-from kdnb.book import pages, explorers as widgets
-from kdnb.errors import IncompleteError, ProfileError
+from kdnb.book import explorers as widgets
+from kdnb.book import pages
 from kdnb.book.pages import Parameters
+from kdnb.errors import IncompleteError, ProfileError
+from kdnb.evidence import claims as evidence
+from kdnb.evidence import results
 from kdnb.evidence.results import home
 from kdnb.study.store import Store
 

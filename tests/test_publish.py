@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb.evidence import overlap as attention, diff, publish, results
-from kdnb.study import execute, grid as study
-from kdnb.evidence import table as tables
 from kdnb.errors import IncompleteError
+from kdnb.evidence import diff, publish, results
+from kdnb.evidence import overlap as attention
+from kdnb.evidence import table as tables
+from kdnb.study import execute
+from kdnb.study import grid as study
 from kdnb.study.store import Entry, Store
 from tests.conftest import small_profile
 

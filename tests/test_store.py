@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from kdnb import environment
-from kdnb.training import checkpoint, observe as record, train
-from kdnb.study import execute
 from kdnb.errors import StoreError
+from kdnb.study import execute
 from kdnb.study.store import Store
+from kdnb.training import checkpoint, observe, train
+from kdnb.training.answers import Normaliser
 
 CPU = torch.device("cpu")
 FILES = (
@@ -32,7 +33,7 @@ def finished(small_study, few_digits):
     """A run and what it leaves."""
     spec = next(run.spec for run in small_study.runs if run.name == "Sw")
     trained = train.train([spec], few_digits, {}, CPU)[spec.id]
-    return spec, trained, record.record({spec.id: trained.network}, [spec], few_digits, {}, CPU)[spec.id]
+    return spec, trained, observe.observe({spec.id: trained.network}, [spec], few_digits, {}, CPU)[spec.id]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_the_store_holds_safetensors_and_json_and_nothing_else(store):
 def test_a_network_comes_back_as_it_was(store, finished, few_digits):
     spec, trained, _ = finished
     network = execute.load_network(store, spec.id, few_digits, CPU)
-    images = train.Normaliser(few_digits, CPU)(few_digits.validation.images)
+    images = Normaliser(few_digits, CPU, spec)(few_digits.validation.images)
     assert torch.equal(network(images), trained.network(images))
 
 
@@ -184,7 +185,8 @@ def test_a_claim_waits_for_the_process_that_holds_the_run_and_says_so(tmp_path):
 def test_of_two_processes_that_want_the_same_runs_each_run_is_trained_once(tmp_path):
     command = [
         sys.executable, "-m", "kdnb.cli", "run", "--store", str(tmp_path / "store"), "--epochs", "1", "--set",
-        'ensembles=["", "w"]', "--set", "record={maps: 40, train_sample: 50, validate_sample: 60}", "--device", "cpu",
+        "grid=[{teachers: [[], [weak]]}]", "--set", "origin=fresh", "--set",
+        "observe={maps: 40, train_sample: 50, validate_sample: 60}", "--device", "cpu",
     ]  # fmt: skip
     command += ["--threads", "1"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

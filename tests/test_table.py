@@ -6,14 +6,17 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb.evidence import overlap as attention, claims as evidence, measures
-from kdnb.images import augment
-from kdnb.study import execute, grid as study
-from kdnb.training import train
-from kdnb.evidence import table as tables
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.training.observe import views
+from kdnb.evidence import claims as evidence
+from kdnb.evidence import measures
+from kdnb.evidence import overlap as attention
+from kdnb.evidence import table as tables
+from kdnb.images import augment
+from kdnb.study import execute
+from kdnb.study import grid as study
 from kdnb.study.store import Entry, Store
+from kdnb.training import train
+from kdnb.training.observe import views
 from tests.conftest import small_profile
 
 

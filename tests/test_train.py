@@ -5,16 +5,17 @@ import copy
 import pytest
 import torch
 
-from kdnb.study import grid as study
-from kdnb.training import train
+from kdnb.errors import DataError, DivergedError, ProfileError
+from kdnb.study import grid
+from kdnb.training import models, train
+from kdnb.training.answers import teaching_copy
 from kdnb.training.checkpoint import Checkpoints
-from kdnb.errors import DivergedError
 from kdnb.training.models import ResNet
-from kdnb.training.spec import DistillSpec
-from kdnb.study.grid import ALL_ENSEMBLES
+from kdnb.training.spec import ModelSpec, Objective, RunOrigin
 from tests.conftest import small_profile
 
 CPU = torch.device("cpu")
+ALL = ("", "w", "s", "ww", "ws", "sw", "ss", "www", "wws", "wsw", "wss", "sww", "sws", "ssw", "sss")
 
 
 class Counting(ResNet):
@@ -39,7 +40,7 @@ def teachers(small_study, few_digits):
 
 @pytest.fixture(scope="module")
 def students(small_study):
-    return [run.spec for run in small_study.runs if run.spec.role == "student" and run.name.endswith("Ss")]
+    return [run.spec for run in small_study.runs if run.spec.role == "student" and run.columns["student"] == "strong"]
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +75,19 @@ def test_thirty_students_of_six_teachers_cost_six_teacher_passes_a_batch(few_dig
     one_epoch = small_profile().student.model_copy(
         update={"train": small_profile().student.train.model_copy(update={"epochs": 1})}
     )
-    profile = small_profile(ensembles=ALL_ENSEMBLES, student=one_epoch, students=("w",))
-    runs = study.build(profile, few_digits.hash).runs
+    profile = small_profile(
+        ensembles=ALL,
+        student=one_epoch,
+        students=("w",),
+    )
+    runs = grid.build(profile, few_digits.hash).runs
     numbers = {run.spec.id: number for number, run in enumerate(r for r in runs if r.spec.role == "teacher")}
     teachers = {}
     for run, number in numbers.items():
         teachers[run] = Counting(8, 2, [(8, 1, 1), (16, 1, 2), (32, 1, 1)], 10)
         teachers[run].number = number
     fifteen = [run.spec for run in runs if run.spec.role == "student"]
-    more = [s.model_copy(update={"distill": s.distill and DistillSpec(alpha=0.3)}) for s in fifteen[1:]]
+    more = [s.model_copy(update={"objective": s.objective and Objective(alpha=0.3)}) for s in fifteen[1:]]
     again = fifteen[0].model_copy(update={"train": fifteen[0].train.model_copy(update={"learning_rate": 0.01})})
     Counting.passes = {}
     result = train.train([*fifteen, *more, again], few_digits, teachers, CPU)
@@ -137,7 +142,7 @@ def test_a_diverging_run_stops_with_its_name_epoch_and_rate_and_the_others_go_on
 
 def test_teachers_are_left_as_they_were_in_either_mode(students, teachers, few_digits):
     before = {run: copy.deepcopy(network) for run, network in teachers.items()}
-    as_released = students[1].model_copy(update={"distill": DistillSpec(batch_norm="train")})
+    as_released = students[1].model_copy(update={"objective": Objective(batch_norm="train")})
     result = train.train([students[1], as_released], few_digits, teachers, CPU)
     assert all(same(teachers[run], network) for run, network in before.items())
     assert not same(result[students[1].id].network, result[as_released.id].network)
@@ -146,10 +151,10 @@ def test_teachers_are_left_as_they_were_in_either_mode(students, teachers, few_d
 def test_teaching_in_train_mode_uses_the_statistics_of_the_batch(teachers, images):
     teacher = next(iter(teachers.values()))
     batch = images[:32].float() / 255
-    copied = train.teaching_copy(teacher, "train")
+    copied = teaching_copy(teacher, "train")
     alone, among = copied(batch[:8])[:4], copied(batch)[:4]
     assert not torch.allclose(alone, among)
-    still = train.teaching_copy(teacher, "eval")
+    still = teaching_copy(teacher, "eval")
     torch.testing.assert_close(still(batch[:8])[:4], still(batch)[:4])
 
 
@@ -174,7 +179,7 @@ def test_bfloat16_trains_to_another_finite_network(students, teachers, few_digit
 
 
 def test_a_missing_teacher_is_named(students, few_digits):
-    with pytest.raises(ValueError, match=students[1].teachers[0]):
+    with pytest.raises(ValueError, match="no network is given for the teacher"):
         train.train([students[1]], few_digits, {}, CPU)
 
 
@@ -190,7 +195,165 @@ def test_training_fits_real_digits(digits):
             "teacher": clean.teacher.model_copy(update={"train": clean.teacher.train.model_copy(update={"epochs": 5})})
         }
     )
-    spec = next(r.spec for r in study.build(clean, digits.hash).runs if r.spec.role == "reference")
+    spec = next(r.spec for r in grid.build(clean, digits.hash).runs if r.spec.role == "reference")
     log = train.train([spec], digits, {}, CPU)[spec.id].log
     assert log[-1]["validation_accuracy"] > 0.8
     assert log[-1]["loss"] < log[0]["loss"]
+
+
+# -- origins and objectives ------------------------------------------------------------------------------------------
+
+KINDS = {
+    "kd": Objective(),
+    "zscore": Objective(kind="zscore"),
+    "half-LR": Objective(kind="half", sides=("left", "right")),
+    "half-LL": Objective(kind="half", sides=("left", "left")),
+    "class-mean": Objective(kind="class-mean"),
+    "shuffled": Objective(kind="shuffled"),
+    "untrained": Objective(kind="untrained"),
+    "label-smoothing": Objective(kind="label-smoothing"),
+}
+
+
+@pytest.fixture(scope="module")
+def objectives(students):
+    """A student of two teachers with each objective."""
+    two = next(spec for spec in students if len(spec.teachers) == 2)
+    return {name: two.model_copy(update={"objective": objective}) for name, objective in KINDS.items()}
+
+
+@pytest.fixture(scope="module")
+def untrained(teachers):
+    return {run: copy.deepcopy(network) for run, network in teachers.items()}
+
+
+@pytest.fixture(scope="module")
+def all_together(objectives, teachers, untrained, few_digits):
+    return train.train(list(objectives.values()), few_digits, teachers, CPU, untrained=untrained)
+
+
+def test_every_objective_in_company_equals_itself_alone(objectives, teachers, untrained, few_digits, all_together):
+    for spec in objectives.values():
+        alone = train.train([spec], few_digits, teachers, CPU, untrained=untrained)[spec.id]
+        assert same(alone.network, all_together[spec.id].network)
+        assert without_times(alone.log) == without_times(all_together[spec.id].log)
+
+
+def test_every_objective_trains_another_network(objectives, all_together):
+    networks = [all_together[spec.id].network for spec in objectives.values()]
+    for place, one in enumerate(networks):
+        assert not any(same(one, other) for other in networks[place + 1 :])
+
+
+def test_compared_objectives_have_targets_of_one_softness(objectives, all_together):
+    vanilla = all_together[objectives["kd"].id].log[-1]["target_entropy"]
+    for name in ("zscore", "class-mean", "shuffled", "untrained", "label-smoothing"):
+        log = all_together[objectives[name].id].log[-1]
+        assert log["target_entropy"] == pytest.approx(vanilla, rel=0.05), name
+    assert all_together[objectives["zscore"].id].log[0]["target_temperature"] != 3.0
+
+
+def test_a_matched_objective_goes_on_from_its_checkpoint_with_the_same_softness(
+    objectives, teachers, untrained, few_digits, all_together, tmp_path
+):
+    checkpoints = Checkpoints(tmp_path)
+
+    def stop(epoch, runs):
+        raise KeyboardInterrupt
+
+    specs = [objectives["zscore"], objectives["class-mean"]]
+    with pytest.raises(KeyboardInterrupt):
+        train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints, on_epoch=stop)
+    resumed = train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints)
+    for spec in specs:
+        assert same(resumed[spec.id].network, all_together[spec.id].network)
+        assert without_times(resumed[spec.id].log) == without_times(all_together[spec.id].log)
+
+
+class CountingByWidth(ResNet):
+    """A network that counts its passes by the width of what it sees."""
+
+    def forward(self, images):
+        width = images.shape[-1]
+        self.passes[width] = self.passes.get(width, 0) + 1
+        return super().forward(images)
+
+    def __deepcopy__(self, memo):
+        made = CountingByWidth(8, 2, [(8, 1, 1), (16, 1, 2), (32, 1, 1)], 10)
+        made.load_state_dict(self.state_dict())
+        made.passes = self.passes
+        return made
+
+
+def test_half_views_add_a_pass_for_each_teacher_and_side_and_nothing_else_adds_any(objectives, few_digits):
+    def counted(names):
+        specs = [objectives[name] for name in names]
+        given = [{}, {}]
+        for networks in given:
+            for run in specs[0].teachers:
+                networks[run] = CountingByWidth(8, 2, [(8, 1, 1), (16, 1, 2), (32, 1, 1)], 10)
+                networks[run].passes = {}
+        train.train(specs, few_digits, given[0], CPU, untrained=given[1])
+        return [[network.passes for network in networks.values()] for networks in given]
+
+    epochs, batches = 2, train.steps_per_epoch(70, 32)
+    once = epochs * batches
+    preparing = 3  # 70 images, 32 at once: what decides the softness of targets, once a training
+    plain, silent = counted(["kd", "shuffled"])
+    assert plain == [{32: once}, {32: once}]
+    assert silent == [{}, {}]
+    matched, silent = counted(["kd", "shuffled", "zscore", "class-mean", "label-smoothing"])
+    assert matched == [{32: once + preparing}] * 2
+    assert silent == [{}, {}]
+    halves, _ = counted(["kd", "half-LR"])
+    assert halves == [{32: once, 16: once}] * 2
+    both_sides, _ = counted(["kd", "half-LR", "half-LL"])  # the first teacher: left; the second: right and left
+    assert both_sides == [{32: once, 16: once}, {32: once, 16: 2 * once}]
+    _, heard = counted(["kd", "untrained"])
+    assert heard == [{32: once + preparing}] * 2
+
+
+def test_a_transformer_cannot_teach_from_half_of_an_image(objectives, few_digits):
+    spec = objectives["half-LR"]
+    transformers = {run: models.build(ModelSpec(name="vit-tiny"), 10, 32, 0) for run in spec.teachers}
+    with pytest.raises(ProfileError, match="cannot see half of an image"):
+        train.train([spec], few_digits, transformers, CPU)
+
+
+def of_an_origin(spec, **changes):
+    return spec.model_copy(update={"origin": RunOrigin(run="0" * 16)} | changes)
+
+
+def test_teachers_of_one_origin_share_its_features_and_have_heads_of_their_own(small_study):
+    first, second = (next(r.spec for r in small_study.runs if r.name == name) for name in ("T1w", "T2w"))
+    origin = models.build(first.model, 100, 32, seed=7).state_dict()
+    started = [train.initial(of_an_origin(spec), 10, 32, CPU, origin) for spec in (first, second)]
+    for name, tensor in started[0].features.state_dict().items():
+        assert torch.equal(tensor, origin[f"features.{name}"])
+        assert torch.equal(tensor, started[1].features.state_dict()[name])
+    assert not torch.equal(started[0].classifier.weight, started[1].classifier.weight)
+
+
+def test_weights_of_another_architecture_and_broken_ones_are_refused(small_study):
+    spec = of_an_origin(next(run.spec for run in small_study.runs if run.name == "T1w"))
+    wide = models.build(ModelSpec(name="resnet8-w16"), 10, 32, 0).state_dict()
+    with pytest.raises(DataError, match="is of another architecture"):
+        train.initial(spec, 10, 32, CPU, wide)
+    broken = models.build(spec.model, 10, 32, 0).state_dict()
+    next(tensor for name, tensor in broken.items() if name.startswith("features.")).fill_(float("nan"))
+    with pytest.raises(DataError, match="not finite"):
+        train.initial(spec, 10, 32, CPU, broken)
+
+
+def test_a_network_whose_last_step_broke_its_weights_is_not_finished(students, teachers, few_digits, monkeypatch):
+    finish = train._finish_epoch
+
+    def break_it(learner, *rest):
+        finish(learner, *rest)
+        if learner.epoch == learner.spec.train.epochs:
+            learner.network.classifier.bias.data[0] = float("inf")
+
+    monkeypatch.setattr(train, "_finish_epoch", break_it)
+    result = train.train(students[:1], few_digits, teachers, CPU)[students[0].id]
+    assert isinstance(result, DivergedError)
+    assert "classifier.bias is not finite" in str(result)

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdnb.training import objectives as distill
-from kdnb.training.spec import CosineSchedule, DistillSpec, OneCycleSchedule, StepSchedule, TrainSpec
+from kdnb.training import objectives
+from kdnb.training.schedule import learning_rate
+from kdnb.training.spec import CosineSchedule, Objective, OneCycleSchedule, StepSchedule, TrainSpec
 
-PAPER = DistillSpec(temperature=3.0, alpha=0.6)
+PAPER = Objective(temperature=3.0, alpha=0.6)
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def batch() -> tuple[Tensor, Tensor, list[Tensor]]:
     return student, torch.randint(4, (6,), generator=random), teachers
 
 
-def gradient(student: Tensor, labels: Tensor, teachers: list[Tensor], settings: DistillSpec) -> Tensor:
+def gradient(student: Tensor, labels: Tensor, teachers: list[Tensor], settings: Objective) -> Tensor:
     student = student.clone().requires_grad_()
-    (of_student,) = torch.autograd.grad(distill.loss(student, labels, teachers, settings), student)
+    (of_student,) = torch.autograd.grad(objectives.loss(student, labels, teachers, settings), student)
     return of_student
 
 
@@ -46,19 +47,19 @@ def test_the_loss_of_two_teachers_is_the_papers_formula(batch, temperature, alph
     hard = -np.log(softmax(student)[np.arange(6), labels]).mean()
     q = softmax(student, temperature)
     each = [alpha * hard + (1 - alpha) * temperature**2 * kl(softmax(t, temperature), q) for t in teachers]
-    settings = DistillSpec(temperature=temperature, alpha=alpha)
-    assert float(distill.loss(student, labels, teachers, settings)) == pytest.approx(np.mean(each))
+    settings = Objective(temperature=temperature, alpha=alpha)
+    assert float(objectives.loss(student, labels, teachers, settings)) == pytest.approx(np.mean(each))
 
 
 def test_without_teachers_the_loss_is_cross_entropy(batch):
     student, labels, _ = batch
-    assert distill.loss(student, labels, [], None) == F.cross_entropy(student, labels)
+    assert objectives.loss(student, labels, [], None) == F.cross_entropy(student, labels)
 
 
 def test_with_all_weight_on_labels_the_loss_is_cross_entropy(batch):
     student, labels, teachers = batch
-    settings = DistillSpec(temperature=3.0, alpha=1.0)
-    assert float(distill.loss(student, labels, teachers, settings)) == pytest.approx(
+    settings = Objective(temperature=3.0, alpha=1.0)
+    assert float(objectives.loss(student, labels, teachers, settings)) == pytest.approx(
         float(F.cross_entropy(student, labels))
     )
 
@@ -66,12 +67,12 @@ def test_with_all_weight_on_labels_the_loss_is_cross_entropy(batch):
 def test_a_student_equal_to_its_teacher_pays_only_for_the_labels(batch):
     student, labels, _ = batch
     expected = 0.6 * float(F.cross_entropy(student, labels))
-    assert float(distill.loss(student, labels, [student, student], PAPER)) == pytest.approx(expected)
+    assert float(objectives.loss(student, labels, [student, student], PAPER)) == pytest.approx(expected)
 
 
 def test_with_all_weight_on_a_teacher_that_the_student_equals_nothing_pulls(batch):
     student, labels, _ = batch
-    pull = gradient(student, labels, [student], DistillSpec(temperature=3.0, alpha=0.0))
+    pull = gradient(student, labels, [student], Objective(temperature=3.0, alpha=0.0))
     assert pull.abs().max() < 1e-12
 
 
@@ -79,24 +80,24 @@ def test_matching_each_teacher_costs_more_than_matching_their_mean(batch):
     student, labels, teachers = batch
     q = softmax(student, 3.0)
     to_their_mean = 9.0 * kl(np.mean([softmax(teacher, 3.0) for teacher in teachers], axis=0), q)
-    each = float(distill.loss(student, labels, teachers, DistillSpec(temperature=3.0, alpha=0.0)))
+    each = float(objectives.loss(student, labels, teachers, Objective(temperature=3.0, alpha=0.0)))
     assert each > 1.05 * to_their_mean
 
 
 def test_the_order_of_teachers_does_not_matter(batch):
     student, labels, (first, second) = batch
-    forth, back = (float(distill.loss(student, labels, pair, PAPER)) for pair in ([first, second], [second, first]))
+    forth, back = (float(objectives.loss(student, labels, pair, PAPER)) for pair in ([first, second], [second, first]))
     assert forth == pytest.approx(back)
 
 
 def test_the_soft_gradient_keeps_its_size_as_the_temperature_grows(batch):
-    warm, hot = (gradient(*batch, DistillSpec(temperature=t, alpha=0.0)).norm() for t in (50.0, 200.0))
+    warm, hot = (gradient(*batch, Objective(temperature=t, alpha=0.0)).norm() for t in (50.0, 200.0))
     assert float(hot / warm) == pytest.approx(1.0, abs=0.05)
 
 
 def test_at_a_high_temperature_the_soft_gradient_is_the_difference_of_centred_logits(batch):
     student, labels, (teacher, _) = batch
-    soft = gradient(student, labels, [teacher], DistillSpec(temperature=1e4, alpha=0.0))
+    soft = gradient(student, labels, [teacher], Objective(temperature=1e4, alpha=0.0))
     apart = student - teacher
     expected = (apart - apart.mean(dim=1, keepdim=True)) / apart.numel()
     assert torch.allclose(soft, expected, rtol=1e-2, atol=1e-5)
@@ -105,12 +106,12 @@ def test_at_a_high_temperature_the_soft_gradient_is_the_difference_of_centred_lo
 def test_the_gradient_is_that_of_finite_differences(batch):
     student, labels, teachers = batch
     student = student.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda logits: distill.loss(logits, labels, teachers, PAPER), student)
+    assert torch.autograd.gradcheck(lambda logits: objectives.loss(logits, labels, teachers, PAPER), student)
 
 
 def test_the_loss_stays_finite_for_logits_whose_probabilities_underflow():
     student = torch.tensor([[2000.0, -2000.0]], requires_grad=True)
-    loss = distill.loss(student, torch.tensor([0]), [torch.tensor([[-2000.0, 2000.0]])], PAPER)
+    loss = objectives.loss(student, torch.tensor([0]), [torch.tensor([[-2000.0, 2000.0]])], PAPER)
     loss.backward()
     assert loss.item() == pytest.approx(0.4 * 9 * 4000 / 3)
     assert student.grad.isfinite().all()
@@ -125,7 +126,7 @@ def training(schedule, epochs: int = 61) -> TrainSpec:
 
 def rates(settings: TrainSpec, steps_per_epoch: int) -> list[float]:
     steps = range(settings.epochs * steps_per_epoch)
-    return [distill.learning_rate(settings, step, steps_per_epoch) for step in steps]
+    return [learning_rate(settings, step, steps_per_epoch) for step in steps]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def rates(settings: TrainSpec, steps_per_epoch: int) -> list[float]:
 )
 def test_the_papers_teacher_warms_up_for_8_epochs_and_steps_down_at_25_40_and_60(epoch, expected):
     paper = training(StepSchedule(milestones=(25, 40, 60)))
-    first, last = (distill.learning_rate(paper, step, 391) for step in (391 * epoch, 391 * epoch + 390))
+    first, last = (learning_rate(paper, step, 391) for step in (391 * epoch, 391 * epoch + 390))
     assert first == last == pytest.approx(expected)
 
 
@@ -183,5 +184,5 @@ def test_every_step_has_a_positive_rate_of_at_most_the_peak_that_depends_on_its_
     forth = rates(training(schedule, epochs), steps)
     assert all(0.0 < rate <= 0.1 * (1 + 1e-12) for rate in forth)
     total = epochs * steps
-    back = [distill.learning_rate(training(schedule, epochs), step, steps) for step in reversed(range(total))]
+    back = [learning_rate(training(schedule, epochs), step, steps) for step in reversed(range(total))]
     assert back[::-1] == forth

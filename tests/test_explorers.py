@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb.evidence import overlap as attention, results
 from kdnb.book import explorers as widgets
 from kdnb.errors import IncompleteError
+from kdnb.evidence import overlap as attention
+from kdnb.evidence import results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 

@@ -1,0 +1,159 @@
+"""Profiles, grids and ids."""
+
+import pytest
+
+from kdnb.errors import DataError, ProfileError
+from kdnb.evidence import results
+from kdnb.study import grid
+from kdnb.study import profile as profiles
+from tests.conftest import small_profile
+
+HASH = "0123456789abcdef"
+ALL = ("", "w", "s", "ww", "ws", "sw", "ss", "www", "wws", "wsw", "wss", "sww", "sws", "ssw", "sss")
+
+
+def names(profile):
+    return [run.name for run in grid.build(profile, HASH, seeds=[0]).runs]
+
+
+def test_the_full_grid_is_six_teachers_and_thirty_students_a_seed():
+    runs = grid.build(small_profile(ensembles=ALL), HASH).runs
+    roles = [run.spec.role for run in runs]
+    assert (roles.count("teacher"), roles.count("reference"), roles.count("student")) == (6, 1, 30)
+    assert len({run.spec.id for run in runs}) == len({run.name for run in runs}) == 37
+
+
+def test_runs_are_named_as_in_the_paper():
+    profile = small_profile(ensembles=("", "s", "ws"), reference=False)
+    assert names(profile) == [
+        "T1s", "T1w", "T2s", "Sw", "T1s_Sw", "T1w_T2s_Sw", "Ss", "T1s_Ss", "T1w_T2s_Ss",
+    ]  # fmt: skip
+
+
+def test_a_student_names_its_teachers_in_order_and_its_own_augmentation():
+    runs = {run.name: run.spec for run in grid.build(small_profile(ensembles=("ws",)), HASH).runs}
+    spec = runs["T1w_T2s_Ss"]
+    assert spec.teachers == (runs["T1w"].id, runs["T2s"].id)
+    assert (spec.augmentation, runs["T1w"].augmentation, runs["T2s"].augmentation) == ("strong", "weak", "strong")
+    assert (runs["T1w"].member, runs["T2s"].member, spec.member) == (1, 2, 0)
+
+
+def test_students_of_one_augmentation_form_one_group_and_every_teacher_its_own():
+    study = grid.build(small_profile(ensembles=ALL), HASH)
+    assert sorted(len(group) for group in study.groups()) == [1] * 7 + [15] * 2
+
+
+def test_where_ones_own_images_lie_is_no_part_of_a_study():
+    here, there = (
+        small_profile(dataset={"name": f"imagefolder:{path}", "size": 32, "train_list": f"{path}.txt"})
+        for path in ("/home/me/pets", "pets")
+    )
+    ids = [[run.spec.id for run in grid.build(profile, HASH).runs] for profile in (here, there)]
+    assert ids[0] == ids[1]
+    assert results.settings(here, HASH) == results.settings(there, HASH)
+    assert results.settings(here, HASH) != results.settings(here, "f" * 16)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("name: [", "is not YAML"), ("- 1", "mapping of settings"), ("!!python/object:os.system {}", "is not YAML")],
+)
+def test_a_file_that_is_no_profile_is_an_error(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(ProfileError, match=message):
+        profiles.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0;1", "not a list of seeds; write 0,1,2 or 0-4"),
+        ("4-0", "not a list of seeds"),
+        ("4294967296", "the seed 4294967296 is too large; seeds go from 0 to 4294967295"),
+        ("0-4000000000", "are 4000000001 seeds; name at most 1000"),
+    ],
+)
+def test_seeds_that_cannot_be_are_named(text, message):
+    with pytest.raises(ProfileError, match=message):
+        profiles.parse_seeds(text)
+    assert profiles.parse_seeds("0, 2-4,2") == (0, 2, 3, 4)
+
+
+def test_a_profile_that_is_no_text_says_so(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("about: größer".encode("latin-1"))
+    with pytest.raises(ProfileError, match=r"mine\.yaml is not a readable text file in UTF-8"):
+        profiles.load(str(path))
+
+
+HASHES = {"A": "a" * 16, "B": "b" * 16}
+
+
+def smoke():
+    return grid.build(profiles.load("smoke"), HASH, [0], HASHES)
+
+
+def test_smoke_holds_every_kind_of_cell_once():
+    study = smoke()
+    roles = [run.spec.role for run in study.every_run]
+    assert [roles.count(role) for role in ("origin", "teacher", "reference", "student")] == [2, 6, 1, 34]
+    kinds = {run.spec.objective.kind for run in study.runs if run.spec.objective}
+    assert kinds == {"kd", "zscore", "half", "class-mean", "shuffled", "untrained", "label-smoothing"}
+    assert sorted(len(group) for group in study.groups(study.runs)) == [1, 1, 1, 2, 2, 14, 20]
+
+
+def test_cpu_is_thirty_four_students_six_teachers_and_the_reference_in_two_lockstep_groups():
+    study = grid.build(profiles.load("cpu"), HASH, [2], HASHES)
+    students = [group for group in study.groups(study.runs) if group[0].spec.role == "student"]
+    assert sorted(len(group) for group in students) == [14, 20]
+    assert len(study.runs) == 41
+
+
+def test_names_add_other_objectives_and_other_origins():
+    names = {run.name for run in smoke().runs}
+    assert {"T1w_T2w_Ss_zscore", "T1w_T2w_Sw_half-LR", "T1w_T2wB_Sw", "T1wB_T2wB_Ss", "T1w_Ss", "T2wB"} <= names
+
+
+def test_columns_say_which_cell_a_run_is():
+    columns = {run.name: run.columns for run in smoke().runs}
+    assert columns["T1s_T2w_Ss"] | {} == {
+        "run": "T1s_T2w_Ss", "role": "student", "teachers": "strong+weak", "origin": "A+A", "student": "strong",
+        "objective": "kd",
+    }  # fmt: skip
+    assert (columns["T2wB"]["teachers"], columns["T2wB"]["origin"]) == ("weak", "B")
+    assert (columns["Sw"]["teachers"], columns["Sw"]["objective"]) == ("", "none")
+
+
+def test_a_cell_in_two_rows_is_trained_once():
+    row = {"teachers": [["weak", "weak"]]}
+    both = small_profile().model_validate(small_profile().model_dump() | {"grid": [row, row]})
+    assert sum(run.spec.role == "student" for run in grid.build(both, HASH).runs) == 2
+
+
+def test_teachers_start_from_the_origins_run_and_the_origin_keeps_what_the_study_observes_out_of_its_id():
+    study = smoke()
+    origin = {run.columns["origin"]: run.spec for run in study.origins}
+    teachers = {run.name: run.spec for run in study.runs if run.spec.role == "teacher"}
+    assert teachers["T1w"].origin.run == teachers["T2s"].origin.run == origin["A"].id
+    assert teachers["T2wB"].origin.run == origin["B"].id
+    assert origin["A"].dataset.name == "digits-30-rest"
+    more = grid.build(profiles.load("smoke", ["observe.maps=7"]), HASH, [0], HASHES)
+    assert [run.spec.id for run in more.origins] == [run.spec.id for run in study.origins]
+
+
+def test_the_ensembles_of_a_seed_are_those_that_students_have():
+    names = [ensemble.name for ensemble in smoke().ensembles(0)]
+    assert names == ["T1w_T2w", "T1s_T2w", "T1w_T2s", "T1s_T2s", "T1w_T2wB", "T1wB_T2wB"]
+
+
+def test_a_file_of_weights_is_known_by_its_hash(tmp_path):
+    path = tmp_path / "start.safetensors"
+    path.write_bytes(b"weights")
+    settings = small_profile().model_dump() | {"origins": {"F": {"kind": "file", "path": str(path)}}, "origin": "F"}
+    study = grid.build(profiles.Profile.model_validate(settings), HASH)
+    first = next(run for run in study.runs if run.name == "T1w")
+    assert study.files == {first.spec.origin.sha256: str(path)}
+    path.unlink()
+    with pytest.raises(DataError, match=r"start\.safetensors cannot be read"):
+        grid.build(profiles.Profile.model_validate(settings), HASH)
