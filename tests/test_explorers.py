@@ -1,4 +1,4 @@
-"""Explorers carry the records as they are, say what they show without a script, and compute as `kdnb.evidence.overlap` does."""
+"""Explorers carry the found as they are, say what they show without a script, and compute as `kdnb.evidence.overlap` does."""
 
 import json
 import re
@@ -13,28 +13,28 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb.book import explorers as widgets
+from kdnb.book import explorers as making
+from kdnb.book import figures
 from kdnb.errors import IncompleteError
-from kdnb.evidence import overlap as attention
-from kdnb.evidence import results
+from kdnb.evidence import overlap, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
 STYLE = ROOT / "book" / "_static" / "explorers.css"
-KINDS = {"attention": widgets.attention_explorer, "dial": widgets.dial, "scatter": widgets.scatter}
+KINDS = {"attention": making.attention_explorer, "dial": making.dial, "scatter": making.scatter}
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 
 
 @pytest.fixture(scope="module")
-def records() -> Results:
+def found() -> Results:
     return results.read(ROOT / "book" / "results" / "smoke")
 
 
 @pytest.fixture(scope="module")
-def explorers(records: Results) -> dict[str, widgets.Interactive]:
-    return {kind: make(records) for kind, make in KINDS.items()}
+def explorers(found: Results) -> dict[str, making.Interactive]:
+    return {kind: make(found) for kind, make in KINDS.items()}
 
 
 class Page(HTMLParser):
@@ -62,7 +62,7 @@ class Page(HTMLParser):
             self.scripts.append(data)
 
 
-def parsed(explorer: widgets.Interactive) -> Page:
+def parsed(explorer: making.Interactive) -> Page:
     page = Page()
     page.feed(explorer.html)
     page.close()
@@ -70,7 +70,7 @@ def parsed(explorer: widgets.Interactive) -> Page:
     return page
 
 
-def embedded(explorer: widgets.Interactive) -> dict:
+def embedded(explorer: making.Interactive) -> dict:
     return json.loads("".join(parsed(explorer).scripts))
 
 
@@ -85,13 +85,13 @@ def node(body: str, given: object) -> object:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_html_is_the_same_each_time(kind: str, records: Results, explorers: dict[str, widgets.Interactive]) -> None:
-    assert KINDS[kind](records).html == explorers[kind].html
+def test_the_html_is_the_same_each_time(kind: str, found: Results, explorers: dict[str, making.Interactive]) -> None:
+    assert KINDS[kind](found).html == explorers[kind].html
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_html_is_small_well_formed_and_says_what_it_shows(
-    kind: str, explorers: dict[str, widgets.Interactive]
+    kind: str, explorers: dict[str, making.Interactive]
 ) -> None:
     page = parsed(explorers[kind])
     assert len(explorers[kind].html.encode()) < 400_000
@@ -106,70 +106,75 @@ def test_the_html_is_small_well_formed_and_says_what_it_shows(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_displayed_has_no_state_of_a_widget(kind: str, explorers: dict[str, widgets.Interactive]) -> None:
+def test_what_is_displayed_has_no_state_of_a_widget(kind: str, explorers: dict[str, making.Interactive]) -> None:
     shown = explorers[kind]._repr_mimebundle_()
     assert set(shown) == {"text/html", "text/plain"}
     assert shown["text/html"] == explorers[kind].html
 
 
-def test_text_cannot_end_the_data(explorers: dict[str, widgets.Interactive]) -> None:
+def test_text_cannot_end_the_data(explorers: dict[str, making.Interactive]) -> None:
     given = explorers["scatter"]
     told = {"told": "</script><!--<script><b>&amp;"}
-    made = widgets.Interactive("scatter", told, "", given.table, "", given.draw, given.controls)
+    made = making.Interactive("scatter", told, "", given.table, "", given.draw, given.controls)
     assert embedded(made) == told
     assert "<!--" not in made.html
 
 
-def test_the_attention_explorer_holds_the_maps_of_the_records(
-    records: Results, explorers: dict[str, widgets.Interactive]
+def test_the_attention_explorer_holds_the_maps_of_the_found(
+    found: Results, explorers: dict[str, making.Interactive]
 ) -> None:
     data = embedded(explorers["attention"])
     assert data["teachers"][:2] == ["T1w", "T2w"]
     for run in data["teachers"]:
-        maps = records.explorer.maps[run]["cam-predicted/clean"][: widgets.IMAGES].numpy()
+        maps = found.explorer.maps[run]["cam-predicted/clean"][: making.IMAGES].numpy()
         np.testing.assert_allclose(np.array(data["maps"][run]), maps, rtol=5.1e-4)
-    assert len(data["images"]) == len(data["labels"]) == widgets.IMAGES
+    assert len(data["images"]) == len(data["labels"]) == making.IMAGES
 
 
-def test_the_dial_holds_the_affinity_of_the_records(
-    records: Results, explorers: dict[str, widgets.Interactive]
-) -> None:
+def test_the_dial_holds_the_affinity_of_the_found(found: Results, explorers: dict[str, making.Interactive]) -> None:
     data = embedded(explorers["dial"])
-    rows = select(records.dial, run="reference").groupby("strength")["affinity"].mean()
+    rows = select(found.dial, run="reference").groupby("strength")["affinity"].mean()
     assert data["strengths"] == rows.index.tolist()
     np.testing.assert_allclose(data["affinity"], rows.to_numpy())
     assert {len(row) for row in data["images"]} == {len(data["labels"])}
     assert len(data["images"]) == len(data["strengths"])
 
 
-def test_the_scatter_holds_every_distilled_student(records: Results, explorers: dict[str, widgets.Interactive]) -> None:
+def test_the_scatter_holds_every_distilled_student(found: Results, explorers: dict[str, making.Interactive]) -> None:
     points = {(point["run"], point["seed"]): point for point in embedded(explorers["scatter"])["points"]}
-    students = select(records.table, role="student", measure="accuracy", form="textbook", view="clean")
-    students = students[students["ensemble"] != ""]
+    students = select(figures.plain(found.table), role="student", measure="accuracy", split="validation", view="clean")
+    students = students[students["teachers"] != ""]
     expected = {(row.run, row.seed): row.value for row in students.itertuples()}
     assert {key: point["values"]["accuracy"] for key, point in points.items()} == expected
     overlap = select(
-        records.table, run="T1w_T2w", measure="attention_iou", form="textbook", view="clean", method="cam-predicted"
+        found.table,
+        run="T1w_T2w",
+        measure="attention_iou",
+        form="textbook",
+        view="clean",
+        method="cam-predicted",
+        split="validation",
+        against="",
     )
-    seed = records.seeds[0]
+    seed = found.seeds[0]
     assert points["T1w_T2w_Ss", seed]["values"]["attention_iou"] == select(overlap, seed=seed)["value"].item()
     assert points["T1w_Ss", seed]["values"]["attention_iou"] is None
 
 
-def test_every_seed_is_there(records: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    once = len(embedded(widgets.scatter(records))["points"])
+def test_every_seed_is_there(found: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = len(embedded(making.scatter(found))["points"])
     for name, column in (("table", "value"), ("dial", "affinity")):
-        first = getattr(records, name)
+        first = getattr(found, name)
         second = first.assign(seed=1, **{column: first[column] / 2})
-        monkeypatch.setitem(records.__dict__, name, pd.concat([first, second], ignore_index=True))
-    assert len(embedded(widgets.scatter(records))["points"]) == 2 * once
-    data = embedded(widgets.dial(records))
+        monkeypatch.setitem(found.__dict__, name, pd.concat([first, second], ignore_index=True))
+    assert len(embedded(making.scatter(found))["points"]) == 2 * once
+    data = embedded(making.dial(found))
     assert list(data["seeds"]) == ["0", "1"]
     np.testing.assert_allclose(data["affinity"], 0.75 * np.array(data["seeds"]["0"]))
 
 
 def test_the_script_computes_heat_masks_and_overlap_as_python_does(
-    records: Results, explorers: dict[str, widgets.Interactive]
+    found: Results, explorers: dict[str, making.Interactive]
 ) -> None:
     data = embedded(explorers["attention"])
     first, second = (torch.tensor(data["maps"][run]) for run in ("T1w", "T1s"))
@@ -182,21 +187,21 @@ def test_the_script_computes_heat_masks_and_overlap_as_python_does(
     count, thresholds = 12, [0.0, 0.4, 0.85]
     pairs = [[first[i].tolist(), second[i].tolist()] for i in range(count)]
     answers = node(body, {"pairs": pairs, "thresholds": thresholds, "side": side})
-    raw = attention.heatmaps(records.explorer.maps["T1w"]["cam-predicted/clean"][:count], side)
+    raw = overlap.heatmaps(found.explorer.maps["T1w"]["cam-predicted/clean"][:count], side)
     for i, of_image in enumerate(answers):
         for threshold, answer in zip(thresholds, of_image, strict=True):
-            masks = [attention.masks(maps[i : i + 1], side, threshold) for maps in (first, second)]
+            masks = [overlap.masks(maps[i : i + 1], side, threshold) for maps in (first, second)]
             assert answer["heat"] == pytest.approx(raw[i].flatten().tolist(), abs=1e-3)
-            assert answer["areas"] == pytest.approx([float(attention.area(mask)) for mask in masks], abs=1e-3)
-            assert answer["iou"] == pytest.approx(attention.iou(masks), abs=1e-3)
-            assert answer["chance"] == pytest.approx(attention.chance_iou(masks), abs=1e-3)
+            assert answer["areas"] == pytest.approx([float(overlap.area(mask)) for mask in masks], abs=1e-3)
+            assert answer["iou"] == pytest.approx(overlap.iou(masks), abs=1e-3)
+            assert answer["chance"] == pytest.approx(overlap.chance_iou(masks), abs=1e-3)
 
 
 def test_the_script_knows_constant_maps_and_grids_that_are_not_square() -> None:
     maps = [torch.full((1, 3, 3), 0.3), torch.tensor([[[0.0, 1.0, -2.0], [3.0, 0.5, 0.25]]]), torch.ones(1, 1, 1)]
     heats = node("return given.map((map) => Array.from(x.heatmap(map, 7)));", [each[0].tolist() for each in maps])
     for each, heat in zip(maps, heats, strict=True):
-        assert heat == pytest.approx(attention.heatmaps(each, 7).flatten().tolist(), abs=1e-6)
+        assert heat == pytest.approx(overlap.heatmaps(each, 7).flatten().tolist(), abs=1e-6)
     empty = node("return [x.iou([0, 0], [0, 0]), x.chanceIou(0, 0), x.chanceIou(1, 1)];", None)
     assert empty == [1, 1, 1]
 
@@ -220,7 +225,7 @@ def test_the_script_names_every_control_and_announces_what_it_computes() -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_live_controls_compute_in_python(kind: str, explorers: dict[str, widgets.Interactive]) -> None:
+def test_live_controls_compute_in_python(kind: str, explorers: dict[str, making.Interactive]) -> None:
     box = explorers[kind].live()
     *controls, shown = box.children
     before = shown.value
@@ -231,11 +236,11 @@ def test_live_controls_compute_in_python(kind: str, explorers: dict[str, widgets
     assert shown.value != before
 
 
-def test_too_few_teachers_and_no_reference_are_told(records: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    maps = {run: of for run, of in records.explorer.maps.items() if run in ("T1w", "Sw")}
-    monkeypatch.setitem(records.__dict__, "explorer", replace(records.explorer, maps=maps))
+def test_too_few_teachers_and_no_reference_are_told(found: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = {run: of for run, of in found.explorer.maps.items() if run in ("T1w", "Sw")}
+    monkeypatch.setitem(found.__dict__, "explorer", replace(found.explorer, maps=maps))
     with pytest.raises(IncompleteError, match="maps of 1 teachers"):
-        widgets.attention_explorer(records)
-    monkeypatch.setitem(records.__dict__, "dial", records.dial[records.dial["run"] != "reference"])
+        making.attention_explorer(found)
+    monkeypatch.setitem(found.__dict__, "dial", found.dial[found.dial["run"] != "reference"])
     with pytest.raises(IncompleteError, match="no dial of the reference"):
-        widgets.dial(records)
+        making.dial(found)

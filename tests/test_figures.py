@@ -11,20 +11,28 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from kdnb.book import figures
+from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims as evidence
-from kdnb.evidence import overlap as attention
+from kdnb.evidence import claims, overlap
 from kdnb.evidence.results import Explorer
+from kdnb.evidence.statistics import interval
 from kdnb.evidence.table import COLUMNS
-from kdnb.study.grid import ALL_ENSEMBLES
 
 SMALL_GRID = ("", "w", "s", "ww", "ws", "ss", "www", "sss")
 VIEWS = ("clean", "weak", "strong")
+WORDS = {"w": "weak", "s": "strong"}
+ENSEMBLES = ("", "w", "s", "ww", "ws", "sw", "ss", "www", "wws", "wsw", "wss", "sww", "sws", "ssw", "sss")
 
 
 def teachers_of(letters: str) -> list[str]:
     return [f"T{place}{letter}" for place, letter in enumerate(letters, start=1)]
+
+
+def columns_of(letters: str, student: str = "") -> dict[str, str]:
+    """The columns of a cell whose teachers are written as letters."""
+    teachers = {"teachers": "+".join(WORDS[letter] for letter in letters), "origin": "+".join(["fresh"] * len(letters))}
+    objective = ("kd" if letters else "none") if student else ""
+    return teachers | {"student": WORDS.get(student, ""), "objective": objective}
 
 
 def made_table(seeds: int, ensembles: tuple[str, ...] = SMALL_GRID) -> pd.DataFrame:
@@ -34,35 +42,52 @@ def made_table(seeds: int, ensembles: tuple[str, ...] = SMALL_GRID) -> pd.DataFr
 
     def add(seed: int, run: str, role: str, measure: str, view: str, **more: str) -> None:
         cell = {"profile": "made", "seed": seed, "run": run, "role": role, "measure": measure, "view": view}
-        rows.append(dict.fromkeys(COLUMNS, "") | cell | {"form": "textbook", "value": draw.uniform(0.2, 0.8)} | more)
+        value = {"form": "textbook", "split": "validation", "value": draw.uniform(0.2, 0.8)}
+        rows.append(dict.fromkeys(COLUMNS, "") | cell | value | more)
 
     for seed in range(seeds):
+        for run in ("T1w", "T1s"):
+            add(seed, run, "teacher", "accuracy", "clean", **columns_of(run[-1]))
         for view in ("weak", "strong"):
             add(seed, "reference", "reference", "affinity", view)
         for letters, student in product(ensembles, "ws"):
             run = "_".join([*teachers_of(letters), f"S{student}"])
-            about = {"ensemble": letters, "student": student}
+            about = columns_of(letters, student)
             for view in VIEWS:
                 add(seed, run, "student", "accuracy", view, **about)
                 for against in ["ensemble", *teachers_of(letters)] if letters else []:
                     for measure in ("agreement", "divergence", "mutual_information"):
                         add(seed, run, "student", measure, view, against=against, **about)
             add(seed, run, "student", "train_validation_gap", "own", **about)
+            # what no figure may take for one of the trials
+            other = about | {"objective": "zscore"} if letters else about | {"objective": "odd"}
+            add(seed, run + "_zscore", "student", "accuracy", "clean", **other)
         for letters in ensembles:
             if len(letters) > 1:
                 for measure, method in product(
                     ("attention_iou", "chance_iou", "excess_iou"), ("cam-predicted", "cam-sum")
                 ):
                     run = "_".join(teachers_of(letters))
-                    add(seed, run, "ensemble", measure, "clean", ensemble=letters, method=method)
+                    add(seed, run, "ensemble", measure, "clean", method=method, **columns_of(letters))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def made_curves(seeds: int, runs: tuple[str, ...]) -> pd.DataFrame:
+def trials(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["objective"].isin(("kd", "none"))]
+
+
+def named(teachers: str, student: str) -> dict[str, str]:
+    """A student's row of a table of logs: its name and its cell, the teachers as the column has them."""
+    letters = "".join({"weak": "w", "strong": "s"}[each] for each in teachers.split("+") if each)
+    run = "_".join([*teachers_of(letters), f"S{student[0]}"])
+    return {"run": run, "role": "student"} | columns_of(letters, student[0])
+
+
+def made_curves(seeds: int, cells: tuple[tuple[str, str], ...]) -> pd.DataFrame:
     epochs = range(1, 11)
     rows = [
-        {"seed": seed, "run": run, "epoch": epoch, "train_accuracy": epoch / 10, "validation_accuracy": epoch / 20}
-        for seed, run, epoch in product(range(seeds), runs, epochs)
+        named(*cell) | {"seed": seed, "epoch": epoch, "train_accuracy": epoch / 10, "validation_accuracy": epoch / 20}
+        for seed, cell, epoch in product(range(seeds), cells, epochs)
     ]
     curves = pd.DataFrame(rows)
     curves.loc[curves["epoch"] % 2 == 1, "validation_accuracy"] = float("nan")
@@ -91,6 +116,7 @@ def explorer() -> Explorer:
         labels=torch.tensor([0, 1, 0, 1]),
         maps={run: {"cam-predicted/clean": torch.rand((4, 4, 4), generator=draw)} for run in runs},
         logits={},
+        cells={run: columns_of(run[-1]) | {"role": "teacher"} for run in runs},
     )
 
 
@@ -118,7 +144,7 @@ def test_the_chain_shows_both_ends_of_four_claims_in_every_seed(table, seeds):
 
 
 def test_cells_show_every_student_in_every_seed(table, seeds):
-    rows = table[(table["measure"] == "accuracy") & (table["view"] == "clean")]
+    rows = trials(table)[(trials(table)["measure"] == "accuracy") & (trials(table)["view"] == "clean")]
     ax = figures.by_cell(table, "accuracy")
     assert heights(ax) == pytest.approx(sorted(rows["value"]))
     assert ax.get_ylabel() == "validation accuracy"
@@ -131,7 +157,7 @@ def test_cells_of_fidelity_leave_out_students_without_teachers(table, seeds):
 
 
 def test_the_papers_whole_grid_fits_the_page():
-    ax = figures.by_cell(made_table(1, ALL_ENSEMBLES), "accuracy")
+    ax = figures.by_cell(made_table(1, ENSEMBLES), "accuracy")
     figure = ax.get_figure()
     figure.draw_without_rendering()
     boxes = [tick.get_window_extent() for tick in ax.get_xticklabels()]
@@ -140,7 +166,8 @@ def test_the_papers_whole_grid_fits_the_page():
 
 
 def test_the_gain_is_paired_within_seed_and_augmentation(table, seeds):
-    clean = table[(table["measure"] == "accuracy") & (table["view"] == "clean")]
+    clean = trials(table)
+    clean = clean[(clean["measure"] == "accuracy") & (clean["view"] == "clean")]
     value = clean.set_index(["seed", "run"])["value"]
     gains = [value[seed, run] - value[seed, run[-2:]] for seed, run in value.index if "_" in run]
     assert heights(figures.distillation_gain(table)) == pytest.approx(sorted(gains))
@@ -153,7 +180,7 @@ def test_overlap_shows_each_ensemble_beside_its_chance_level(table, seeds):
     chance = [line for line in ax.get_lines() if line.get_label() == "chance"]
     expected = table[(table["measure"] == "chance_iou") & (table["method"] == "cam-predicted")]
     assert [line.get_ydata()[0] for line in chance] == pytest.approx(
-        [expected[expected["ensemble"] == letters]["value"].mean() for letters in ensembles]
+        [expected[expected["teachers"] == columns_of(letters)["teachers"]]["value"].mean() for letters in ensembles]
     )
     assert count(figures.overlap(table, "excess_iou", "cam-sum")) == len(ensembles) * seeds
 
@@ -171,24 +198,30 @@ def test_figures_of_the_table_show_every_seed(draw, number, table, seeds):
     assert count(draw(table)) == number * seeds
 
 
-def test_a_forest_has_a_point_for_each_deciding_effect(table, seeds):
-    effects = evidence.effects(table)
-    ax = figures.forest(effects, evidence.verdicts(effects))
-    deciding = effects[effects["decides"]]
-    assert count(ax) == len(deciding)
-    assert {text.get_text()[:2] for text in ax.texts if re.match(r"C\d", text.get_text())} == set(deciding["claim"])
+def judged(table):
+    effects = claims.effects(table, claims.SETS["C"])
+    return effects, claims.verdicts(effects, claims.SETS["C"])
+
+
+def test_a_forest_has_a_point_for_each_primary_effect(table, seeds):
+    effects, verdicts = judged(table)
+    ax = figures.forest(effects, verdicts)
+    primary = effects[effects["primary"]]
+    assert count(ax) == len(primary)
+    assert {text.get_text()[:2] for text in ax.texts if re.match(r"C\d", text.get_text())} == set(primary["claim"])
     filled = [line for line in ax.get_lines() if line.get_gid() is None and line.get_marker() == "o"]
-    assert sum(len(line.get_xdata()) for line in filled) == deciding["as_predicted"].sum()
+    assert sum(len(line.get_xdata()) for line in filled) == primary["as_predicted"].sum()
 
 
 def test_correlations_show_all_three_in_every_seed(table, seeds):
-    effects = evidence.effects(table)
-    assert count(figures.correlations(effects)) == (effects["claim"] == "C6").sum() == 3 * seeds
+    effects, verdicts = judged(table)
+    assert count(figures.correlations(effects, verdicts)) == (effects["claim"] == "C6").sum() == 3 * seeds
 
 
 def test_the_dial_has_a_point_for_each_network_strength_and_seed(seeds):
     rows = [
-        {"seed": seed, "run": run, "strength": step / 10, "affinity": -step * seed / 100}
+        {"seed": seed, "run": run, "strength": step / 10, "affinity": -step * seed / 100, "student": ""}
+        | {"role": "reference" if run == "reference" else "teacher", "teachers": WORDS.get(run[-1], "")}
         for seed, run, step in product(range(seeds), ("reference", "T1w", "T1s"), range(11))
     ]
     ax = figures.dial_response(pd.DataFrame(rows))
@@ -201,21 +234,21 @@ def test_learning_curves_have_a_line_for_each_run_seed_and_kind(seeds):
     assert len(points(ax)) == 2 * 2 * seeds
     validation = [line for line in points(ax) if line.get_linestyle() == "-"]
     assert all(len(line.get_xdata()) == 5 for line in validation)  # no gap where nobody looked
-    assert len(points(figures.pilot_curves(made_curves(seeds, ("Sw", "Ss"))))) == 2 * 2 * seeds
+    assert len(points(figures.pilot_curves(made_curves(seeds, (("", "weak"), ("", "strong")))))) == 2 * 2 * seeds
 
 
 def test_reliability_diagrams_leave_out_empty_bins(seeds):
     rows = [
         {
+            **named(*cell),
             "seed": seed,
-            "run": run,
             "view": "clean",
             "bin": place,
             "count": place - 1,
             "confidence": place / 10 - 0.05,
             "accuracy": 0.5,
         }
-        for seed, run, place in product(range(seeds), figures.ENDS, range(1, 11))
+        for seed, cell, place in product(range(seeds), figures.ENDS, range(1, 11))
     ]
     assert count(figures.reliability_diagram(pd.DataFrame(rows))) == 2 * 9 * seeds
 
@@ -223,15 +256,13 @@ def test_reliability_diagrams_leave_out_empty_bins(seeds):
 def test_a_mean_needs_two_seeds_and_its_interval_three():
     def drawn(seeds: int) -> set[tuple[float, ...]]:
         lines = figures.affinity(made_table(seeds)).get_lines()
-        return {
-            tuple(line.get_ydata()) for line in lines if line.get_gid() is None and line.get_color() == figures.WEAK
-        }
+        return {tuple(line.get_ydata()) for line in lines if line.get_gid() is None and line.get_color() == style.WEAK}
 
     assert drawn(1) == set()
     assert [low == high for low, high in drawn(2)] == [True]
     table = made_table(3)
     values = table[(table["measure"] == "affinity") & (table["view"] == "weak")]["value"].tolist()
-    assert drawn(3) == {evidence.interval(values), (np.mean(values),) * 2}
+    assert drawn(3) == {interval(values), (np.mean(values),) * 2}
 
 
 # -- the vocabulary --------------------------------------------------------------------------------------------------
@@ -239,12 +270,12 @@ def test_a_mean_needs_two_seeds_and_its_interval_three():
 
 def test_colour_filling_and_shape_tell_networks_apart(table):
     by_run = {line.get_label(): line for line in points(figures.by_view(table))}
-    weak, strong = (by_run[run] for run in figures.ENDS)
-    assert (to_hex(weak.get_color()), weak.get_fillstyle(), weak.get_marker()) == (figures.WEAK, "none", "o")
-    assert (to_hex(strong.get_color()), strong.get_fillstyle(), strong.get_marker()) == (figures.STRONG, "full", "o")
+    weak, strong = (by_run[named(*cell)["run"]] for cell in figures.ENDS)
+    assert (to_hex(weak.get_color()), weak.get_fillstyle(), weak.get_marker()) == (style.WEAK, "none", "o")
+    assert (to_hex(strong.get_color()), strong.get_fillstyle(), strong.get_marker()) == (style.STRONG, "full", "o")
     looks = {line.get_label(): line for line in points(figures.overlap(table))}
     mixed = looks["mixed"]
-    assert (to_hex(mixed.get_color()), mixed.get_fillstyle(), mixed.get_marker()) == (figures.MIXED, "left", "s")
+    assert (to_hex(mixed.get_color()), mixed.get_fillstyle(), mixed.get_marker()) == (style.MIXED, "left", "s")
     assert {line.get_marker() for line in points(figures.affinity(table))} == {"D"}
     assert {line.get_marker() for line in points(figures.by_cell(table, "accuracy"))} == {"o", "^"}
 
@@ -256,12 +287,12 @@ def test_given_axes_are_drawn_on_and_returned(table):
     assert list(figures.chain(table, four)) == list(four.flat)
 
 
-def test_what_records_lack_is_named():
-    with pytest.raises(IncompleteError, match="run 'T1s_T2s_T3s_Ss'"):
-        figures.by_view(made_table(1, ("", "w")), runs=("T1s_T2s_T3s_Ss",))
-    empty = evidence.effects(made_table(1, ("", "w"))).iloc[:0]
-    with pytest.raises(IncompleteError, match="decide no claim"):
-        figures.forest(empty, evidence.verdicts(empty))
+def test_what_results_lack_is_named():
+    with pytest.raises(IncompleteError, match=r"teachers 'strong\+strong\+strong'"):
+        figures.by_view(made_table(1, ("", "w")), cells=(("strong+strong+strong", "strong"),))
+    empty = claims.effects(made_table(1, ("", "w")), claims.SETS["C"]).iloc[:0]
+    with pytest.raises(IncompleteError, match="no claim is decided here"):
+        figures.forest(empty, claims.verdicts(empty, claims.SETS["C"]))
 
 
 # -- images and maps -------------------------------------------------------------------------------------------------
@@ -281,8 +312,8 @@ def test_a_gallery_shows_the_pixels_as_they_are(explorer):
 def test_attention_maps_say_the_iou_of_that_image(explorer, teachers):
     axes = figures.attention_maps(explorer, 1, teachers)
     titles = [ax.get_title(loc="left") for ax in axes]
-    masks = [attention.masks(explorer.maps[run]["cam-predicted/clean"][1:2], 32) for run in teachers]
-    assert titles[: len(teachers) + 2] == ["sweet pepper", *teachers, f"IoU {attention.iou(masks):.2f}"]
+    masks = [overlap.masks(explorer.maps[run]["cam-predicted/clean"][1:2], 32) for run in teachers]
+    assert titles[: len(teachers) + 2] == ["sweet pepper", *teachers, f"IoU {overlap.iou(masks):.2f}"]
 
 
 def test_a_constant_map_has_no_outline(explorer):
@@ -311,8 +342,8 @@ def test_attention_maps_name_what_is_not_there(explorer):
 
 def test_the_sweep_is_the_iou_at_each_threshold(explorer):
     first, second = points(figures.threshold_sweep(explorer))
-    masks = [attention.masks(explorer.maps[run]["cam-predicted/clean"], 32, 0.4) for run in ("T1w", "T2w")]
-    assert first.get_ydata()[3] == pytest.approx(attention.iou(masks))
+    masks = [overlap.masks(explorer.maps[run]["cam-predicted/clean"], 32, 0.4) for run in ("T1w", "T2w")]
+    assert first.get_ydata()[3] == pytest.approx(overlap.iou(masks))
     assert len(first.get_ydata()) == len(second.get_ydata()) == 9
 
 
@@ -358,3 +389,32 @@ def test_svgs_of_one_page_share_no_id(table):
     assert not ids[0] & ids[1]
     used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', one))
     assert used == ids[0]
+
+
+def test_a_users_own_settings_have_no_part_in_a_figure(table):
+    import matplotlib
+
+    ours = figures.to_svg(figures.by_cell(table, "accuracy"), ALT)
+    with matplotlib.rc_context(
+        {"font.size": 30.0, "axes.facecolor": "red", "axes.grid": False, "lines.linewidth": 9.0}
+    ):
+        assert figures.to_svg(figures.by_cell(table, "accuracy"), ALT) == ours
+
+
+def test_a_recipe_of_ones_own_has_a_colour_of_its_own_and_its_name_in_the_legend():
+    table = made_table(1, ("", "ww"))
+    rows = table[table["student"] == "strong"].assign(student="dial:0.5")
+    ax = figures.by_cell(pd.concat([table, rows], ignore_index=True), "accuracy")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "weak student",
+        "strong student",
+        "dial:0.5 student",
+    ]
+    assert style.colour("dial:0.5") not in (style.WEAK, style.STRONG, style.MIXED, style.NEUTRAL)
+    assert style.colour("dial:0.5") == style.colour("dial:0.5")
+
+
+def test_a_dollar_sign_in_a_name_is_no_formula(explorer):
+    priced = Explorer(**{**vars(explorer), "classes": ("$5 note", "a $10")})
+    svg = figures.to_svg(figures.attention_maps(priced, 0, ("T1w", "T2w")), ALT)
+    assert "$5 note" in svg

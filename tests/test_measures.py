@@ -143,14 +143,14 @@ def test_calibration_needs_a_bin():
         measures.calibration_error(voting(0), torch.tensor([0]), bins=0)
 
 
-def test_affinity_is_a_difference_and_as_released_a_ratio():
+def test_affinity_is_a_difference_or_a_ratio():
     assert measures.affinity(0.3, 0.6) == pytest.approx(-0.3)
-    assert measures.affinity(0.3, 0.6, "as-released") == pytest.approx(0.5)
+    assert measures.affinity(0.3, 0.6, "ratio") == pytest.approx(0.5)
 
 
-def test_affinity_of_an_augmentation_that_changes_nothing_is_zero_and_as_released_one():
+def test_affinity_of_an_augmentation_that_changes_nothing_is_zero_and_as_a_ratio_one():
     assert measures.affinity(0.7, 0.7) == 0.0
-    assert measures.affinity(0.7, 0.7, "as-released") == 1.0
+    assert measures.affinity(0.7, 0.7, "ratio") == 1.0
 
 
 @pytest.mark.parametrize(("augmented", "clean"), [(1.2, 0.5), (0.5, -0.1), (60.0, 70.0), (NAN, 0.5)])
@@ -159,10 +159,32 @@ def test_affinity_is_of_accuracies_between_zero_and_one(augmented, clean):
         measures.affinity(augmented, clean)
 
 
-def test_affinity_as_released_to_an_accuracy_of_zero_is_undefined():
+def test_the_ratio_to_an_accuracy_of_zero_is_undefined():
     assert measures.affinity(0.0, 0.0) == 0.0
-    with pytest.raises(ValueError, match="undefined"):
-        measures.affinity(0.0, 0.0, "as-released")
+    assert math.isnan(measures.affinity(0.0, 0.0, "ratio"))
+
+
+def test_temperature_scaling_takes_out_all_miscalibration_that_is_one_temperature():
+    draw = torch.Generator().manual_seed(0)
+    logits = 2.0 * torch.randn(20_000, 5, generator=draw, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=draw)[:, 0]  # so the logits are calibrated
+    assert measures.fitted_temperature(3.0 * logits, labels) == pytest.approx(3.0, rel=0.03)
+    assert measures.calibration_error(3.0 * logits, labels) > 0.1
+    assert measures.scaled_calibration_error(3.0 * logits, labels) < 0.015
+
+
+def test_a_measure_among_teachers_is_the_mean_over_pairs_and_leaves_one_out_where_there_are_three():
+    first, second, third = torch.eye(3)[[0, 0, 1, 2]], torch.eye(3)[[0, 1, 1, 2]], torch.eye(3)[[0, 1, 1, 1]]
+    pairs = [measures.agreement(a, b) for a, b in ((first, second), (first, third), (second, third))]
+    assert measures.among(measures.agreement, [first, second, third]) == pytest.approx(np.mean(pairs))
+    rest = [
+        measures.agreement((second + third) / 2, first),
+        measures.agreement((first + third) / 2, second),
+        measures.agreement((first + second) / 2, third),
+    ]
+    assert measures.rest_against_each(measures.agreement, [first, second, third]) == pytest.approx(np.mean(rest))
+    with pytest.raises(ValueError, match="takes three or more, not 2"):
+        measures.rest_against_each(measures.agreement, [first, second])
 
 
 def test_the_gap_is_large_where_a_network_overfits():
@@ -467,9 +489,9 @@ def test_a_network_that_diverged_has_no_measures(value):
 
 def test_an_unknown_form_is_named_with_those_there_are():
     logits, labels = voting(0, 1), torch.tensor([0, 1])
-    with pytest.raises(ValueError, match=r"'median'.*weighted and as-released"):
+    with pytest.raises(ValueError, match=r"'median'.*weighted or as-released"):
         measures.calibration_error(logits, labels, "median")
-    with pytest.raises(ValueError, match=r"'median'.*difference and as-released"):
+    with pytest.raises(ValueError, match=r"'median'.*difference or ratio"):
         measures.affinity(0.5, 0.5, "median")
-    with pytest.raises(ValueError, match=r"'median'.*plain, adjusted, as-released and as-released-score"):
+    with pytest.raises(ValueError, match=r"'median'.*plain, adjusted, as-released or as-released-score"):
         measures.mutual_information(logits, logits, "median")

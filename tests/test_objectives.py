@@ -186,3 +186,117 @@ def test_every_step_has_a_positive_rate_of_at_most_the_peak_that_depends_on_its_
     total = epochs * steps
     back = [learning_rate(training(schedule, epochs), step, steps) for step in reversed(range(total))]
     assert back[::-1] == forth
+
+
+# -- kinds -----------------------------------------------------------------------------------------------------------
+
+
+def by_hand(student, answers, labels, tau, alpha=0.6, temperature=3.0, own=None):
+    """α·CE + (1 − α)·T²·mean KL(softmax(answer/τ) ‖ softmax(own/T_s)), in numpy."""
+    hard = -np.log(softmax(student)[np.arange(len(labels)), labels]).mean()
+    soft = np.mean([kl(softmax(answer, tau), own) for answer in answers])
+    return alpha * hard + (1 - alpha) * temperature**2 * soft
+
+
+def test_the_papers_text_adds_soft_cross_entropy_to_that_of_the_labels(batch):
+    student, labels, teachers = batch
+    q = softmax(student, 10.0)
+    soft = np.mean([-(softmax(t, 10.0) * np.log(q)).sum(axis=1).mean() for t in teachers])
+    hard = -np.log(softmax(student)[np.arange(6), labels]).mean()
+    text = Objective(mix="sum", temperature=10.0)
+    assert float(objectives.loss(student, labels, teachers, text)) == pytest.approx(hard + 100.0 * soft)
+
+
+def test_z_score_matches_standardised_logits_of_both_sides(batch):
+    student, labels, teachers = batch
+
+    def z(logits):
+        logits = logits.numpy()
+        return torch.tensor((logits - logits.mean(1, keepdims=True)) / (logits.std(1, ddof=1, keepdims=True) + 1e-7))
+
+    objective = Objective(kind="zscore")
+    given = objectives.answers(objective, teachers, labels)
+    expected = by_hand(student, [z(t) for t in teachers], labels, 0.7, own=softmax(z(student), 0.7))
+    assert float(objectives.loss(student, labels, given, objective, 0.7)) == pytest.approx(expected)
+
+
+def test_z_score_does_not_see_how_large_logits_are(batch):
+    student, labels, teachers = batch
+    objective = Objective(kind="zscore", alpha=0.0)
+    losses = [
+        float(objectives.loss(scale * student, labels, objectives.answers(objective, teachers, labels), objective, 1.0))
+        for scale in (1.0, 5.0)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_class_means_are_the_mean_prediction_of_each_class():
+    logits = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+    means = objectives.class_means(logits, torch.tensor([0, 0, 1]), 2).exp().numpy()
+    p = softmax(logits)
+    np.testing.assert_allclose(means, [(p[0] + p[1]) / 2, p[2]], rtol=1e-5)
+
+
+def test_a_class_mean_answer_is_the_same_for_all_images_of_a_class(batch):
+    _, labels, teachers = batch
+    means = [objectives.class_means(t, labels, 4) for t in teachers]
+    given = objectives.answers(Objective(kind="class-mean"), teachers, labels, means)
+    for answer in given:
+        for label in labels.unique():
+            assert (answer[labels == label] == answer[labels == label][0]).all()
+
+
+def test_shuffled_answers_are_those_of_other_images(batch):
+    _, labels, teachers = batch
+    (given, _) = objectives.answers(Objective(kind="shuffled"), teachers, labels)
+    assert not (given == teachers[0]).all(dim=1).any()
+    assert sorted(map(tuple, given.tolist())) == sorted(map(tuple, teachers[0].tolist()))
+
+
+def test_label_smoothing_gives_one_share_to_the_label_and_another_to_all_others(batch):
+    _, labels, teachers = batch
+    (given, _) = objectives.answers(Objective(kind="label-smoothing"), teachers, labels)
+    tau = objectives.matched_temperature([given], 0.9)
+    p = softmax(given, tau)
+    share = np.exp(1 / tau) / (np.exp(1 / tau) + 3)
+    np.testing.assert_allclose(p[np.arange(6), labels], share, rtol=1e-6)
+    others = np.sort(p, axis=1)[:, :3]
+    np.testing.assert_allclose(others, (1 - share) / 3, rtol=1e-6)
+    assert -(p * np.log(p)).sum(axis=1).mean() == pytest.approx(0.9, abs=1e-6)
+
+
+def test_a_second_copy_of_a_teacher_is_one_teacher(batch):
+    student, labels, (teacher, _) = batch
+    once, twice = (float(objectives.loss(student, labels, [teacher] * n, PAPER)) for n in (1, 2))
+    assert once == pytest.approx(twice, rel=1e-12)
+
+
+@hypothesis.settings(max_examples=30, deadline=None, derandomize=True)
+@hypothesis.given(st.floats(0.05, 1.3))
+def test_the_matched_temperature_gives_the_entropy_that_was_asked_for(entropy):
+    logits = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+    tau = objectives.matched_temperature([logits], entropy)
+    p = softmax(logits.double(), tau)
+    assert -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1).mean() == pytest.approx(entropy, abs=1e-6)
+
+
+def test_an_entropy_that_no_temperature_gives_is_an_error():
+    with pytest.raises(ValueError, match=r"no temperature gives targets of mean entropy 1\.5"):
+        objectives.matched_temperature([torch.randn(5, 4)], 1.5)
+
+
+# -- the released schedule -------------------------------------------------------------------------------------------
+
+
+def test_the_released_schedule_is_one_epoch_early():
+    released = training(StepSchedule(milestones=(25, 40, 60), early=True))
+    expected = {0: 0.1 * 2 / 8, 6: 0.1, 23: 0.1, 24: 0.01, 38: 0.01, 39: 0.001, 59: 0.0001}
+    for epoch, rate in expected.items():
+        assert learning_rate(released, 391 * epoch, 391) == pytest.approx(rate)
+
+
+def test_the_released_cosine_goes_by_epochs_and_is_early_too():
+    released = training(CosineSchedule(per_epoch=True, early=True), epochs=10)
+    for epoch in range(10):
+        first, last = (learning_rate(released, 20 * epoch + step, 20) for step in (0, 19))
+        assert first == last == pytest.approx(0.05 * (1 + np.cos(np.pi * (epoch + 1) / 10)))

@@ -1,19 +1,20 @@
-"""From a store to records that can be committed, and back."""
+"""From a store to results that can be committed, and back."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from kdnb.errors import IncompleteError
-from kdnb.evidence import diff, publish, results
-from kdnb.evidence import overlap as attention
+from kdnb.errors import IncompleteError, StoreError
+from kdnb.evidence import claims, diff, overlap, publish, results
 from kdnb.evidence import table as tables
 from kdnb.study import execute
-from kdnb.study import grid as study
+from kdnb.study import grid as grids
 from kdnb.study.store import Entry, Store
 from tests.conftest import small_profile
 
@@ -22,7 +23,7 @@ CLEAN = {"commit": "0123456789abcdef", "uncommitted_changes": False, "device": "
 
 @pytest.fixture(scope="module")
 def grid(digits):
-    return study.build(small_profile(seeds=(0, 1)), digits.hash)
+    return grids.build(small_profile(seeds=(0, 1)), digits.hash)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def published(grid, store, digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Entry, "environment", CLEAN)
-        publish.publish(grid, store, digits, folder, device="cpu")
+        publish.publish(grid, store, digits, folder)
     return folder
 
 
@@ -53,7 +54,7 @@ def folder(published, tmp_path):
 
 
 def one_seed(grid, seed):
-    return study.Study(grid.profile, tuple(run for run in grid.runs if run.seed == seed))
+    return replace(grid, runs=grid.of_seed(seed))
 
 
 def test_what_is_read_is_what_the_store_says(grid, store, folder):
@@ -67,16 +68,16 @@ def test_what_is_read_is_what_the_store_says(grid, store, folder):
     assert len(there.curves) == 2 * len(grid.runs)
     pd.testing.assert_frame_equal(
         there.verdicts.drop(columns=["p", "p_holm"]),
-        results.evidence.verdicts(results.evidence.effects(expected)).drop(columns=["p", "p_holm"]),
+        claims.verdicts(claims.effects(expected, claims.SETS["K"]), claims.SETS["K"]).drop(columns=["p", "p_holm"]),
         rtol=1e-3,
     )
 
 
 def test_seeds_published_one_by_one_are_those_published_together(grid, store, digits, folder, tmp_path):
     for seed in (1, 0):  # the explorers' seed changes when a smaller one comes
-        publish.publish(one_seed(grid, seed), store, digits, tmp_path / "single", device="cpu")
+        publish.publish(one_seed(grid, seed), store, digits, tmp_path / "single")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 2 * 5 + 3
+    assert len(files) == 2 * 7 + 3
     different = [name for name in files if (folder / name).read_bytes() != (tmp_path / "single" / name).read_bytes()]
     assert different == []
 
@@ -89,10 +90,10 @@ def test_explorers_show_the_images_that_the_maps_are_of(grid, store, digits, fol
     assert (explorer.labels == digits.validation.labels[explorer.index]).all()
     assert explorer.index.unique().numel() == len(explorer.index)
     assert explorer.index[:20].tolist() != sorted(explorer.index[:20].tolist())
-    rows = [entry.attention["index"].tolist().index(number) for number in explorer.index.tolist()]
-    theirs = entry.attention["cam-predicted/clean"][rows]
+    rows = [entry.attention["validation/index"].tolist().index(number) for number in explorer.index.tolist()]
+    theirs = entry.attention["validation/cam-predicted/clean"][rows]
     assert torch.allclose(explorer.maps["T1s"]["cam-predicted/clean"], theirs, rtol=2e-3)
-    ours, full = (attention.masks(maps, 32) for maps in (explorer.maps["T1s"]["cam-predicted/clean"], theirs))
+    ours, full = (overlap.masks(maps, 32) for maps in (explorer.maps["T1s"]["cam-predicted/clean"], theirs))
     assert (ours == full).float().mean() > 0.99
 
 
@@ -104,7 +105,7 @@ def test_a_published_network_gives_the_published_answers(folder, run):
     with torch.no_grad():
         answers = there.network(run)((there.explorer.images / 255 - mean) / std)
     assert torch.allclose(answers, there.explorer.logits[run], atol=0.02)
-    with pytest.raises(IncompleteError, match=r"no network 'T9w' in .*; there are Ss, Sw, T1s"):
+    with pytest.raises(IncompleteError, match=r"no network 'T9w' in .*; choose from Ss, Sw, T1s"):
         there.network("T9w")
     (folder / "weights.safetensors").unlink()
     with pytest.raises(IncompleteError, match="no networks in"):
@@ -114,16 +115,16 @@ def test_a_published_network_gives_the_published_answers(folder, run):
 def test_bins_hold_every_image_and_give_the_accuracy_back(digits, folder):
     there = results.read(folder)
     for (seed, run, view), bins in there.reliability.groupby(["seed", "run", "view"]):
-        (accuracy,) = tables.select(there.table, seed=seed, run=run, view=view, measure="accuracy", form="textbook")[
+        (accuracy,) = tables.select(there.table, seed=seed, run=run, view=view, measure="accuracy", split="validation")[
             "value"
         ]
         assert bins["count"].sum() == len(digits.validation)
         assert (bins["count"] * bins["accuracy"]).sum() / bins["count"].sum() == pytest.approx(accuracy, abs=1e-5)
 
 
-def test_the_dial_is_of_the_reference_and_the_first_teachers(folder):
+def test_the_dial_is_of_the_reference_and_the_teachers(folder):
     dial = results.read(folder).dial
-    assert set(dial["run"]) == {"reference", "T1w", "T1s"}
+    assert set(dial["run"]) == {"reference", "T1w", "T2w", "T1s", "T2s"}
     assert sorted(set(dial["strength"])) == pytest.approx([step / 10 for step in range(11)])
     assert dial["affinity"].between(-1, 1).all()
 
@@ -133,9 +134,9 @@ def test_an_incomplete_seed_is_refused_and_nothing_written(grid, store, digits, 
     shutil.copytree(store.root, partial.root)
     shutil.rmtree(partial.root / "runs" / grid.runs[-1].spec.id)
     with pytest.raises(
-        IncompleteError, match=f"1 of {len(grid.runs)} runs are not in .*{grid.runs[-1].name} of seed 1"
+        IncompleteError, match=f"1 of {len(grid.runs) // 2} runs of tiny are not in .*{grid.runs[-1].name} of seed 1"
     ):
-        publish.publish(grid, partial, digits, tmp_path / "out", device="cpu")
+        publish.publish(grid, partial, digits, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -144,76 +145,76 @@ def test_a_damaged_entry_is_refused(grid, store, digits, tmp_path):
     shutil.copytree(store.root, damaged.root)
     path = damaged.root / "runs" / grid.runs[0].spec.id / "attention.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.warns(UserWarning, match="its hash differs"), pytest.raises(IncompleteError, match="1 of"):
-        publish.publish(grid, damaged, digits, tmp_path / "out", device="cpu")
+    with pytest.raises(StoreError, match=r"attention\.safetensors is not the file that was written: its hash differs"):
+        publish.publish(grid, damaged, digits, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("made", [{"commit": None, "uncommitted_changes": None}, CLEAN | {"uncommitted_changes": True}])
 def test_runs_of_uncommitted_code_are_refused_unless_asked_for(grid, store, digits, tmp_path, monkeypatch, made):
     monkeypatch.setattr(Entry, "environment", made)
-    alone = study.Study(grid.profile, tuple(run for run in grid.runs if run.name in ("T1w", "reference")))
+    alone = replace(grid, runs=tuple(run for run in grid.runs if run.name in ("T1w", "reference")))
     with pytest.raises(IncompleteError, match="code that no commit has"):
-        publish.publish(alone, store, digits, tmp_path / "out", device="cpu")
+        publish.publish(alone, store, digits, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    publish.publish(alone, store, digits, tmp_path / "out", strict=False, device="cpu")
+    publish.publish(alone, store, digits, tmp_path / "out", strict=False)
 
 
-def test_records_of_other_settings_are_not_mixed(grid, store, digits, folder):
+def test_results_of_other_settings_are_not_mixed(grid, store, digits, folder):
     path = folder / "study.json"
     there = json.loads(path.read_text())
-    there["profile"]["distill"]["alpha"] = 0.5
+    there["profile"]["objectives"]["kd"]["alpha"] = 0.5
     path.write_text(json.dumps(there))
-    with pytest.raises(IncompleteError, match=r"another study: distill\.alpha is 0\.5 there"):
-        publish.publish(grid, store, digits, folder, device="cpu")
+    with pytest.raises(IncompleteError, match=r"another study: objectives\.kd\.alpha is 0\.5 there"):
+        publish.publish(grid, store, digits, folder)
 
 
 def older(folder):
-    """As records were before they said their format."""
+    """As results were before they said their format."""
     there = json.loads((folder / "study.json").read_text())
     del there["format"]
     (folder / "study.json").write_text(json.dumps(there))
 
 
-def test_records_with_other_measures_are_not_read_and_not_mixed(grid, store, digits, folder):
+def test_results_with_other_measures_are_not_read_and_not_mixed(grid, store, digits, folder):
     older(folder)
-    with pytest.raises(IncompleteError, match=r"are of format 1 and this version reads 2.*publish their seeds again"):
+    with pytest.raises(IncompleteError, match=r"are of format 1, and this version reads 3.*publish their seeds again"):
         results.read(folder)
     with pytest.raises(IncompleteError, match="publish all of their seeds together: --seeds 0,1"):
-        publish.publish(one_seed(grid, 0), store, digits, folder, device="cpu")
-    assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+        publish.publish(one_seed(grid, 0), store, digits, folder)
+    assert publish.publish(grid, store, digits, folder).seeds == (0, 1)
 
 
 def test_a_first_call_that_was_stopped_between_its_seeds_is_finished(grid, store, digits, folder):
     shutil.rmtree(folder / "seed-1")
     (folder / "study.json").unlink()
     with pytest.raises(IncompleteError, match=r"has seeds 0 of a kdnb publish that was stopped.*\(--seeds 0,1\)"):
-        publish.publish(one_seed(grid, 1), store, digits, folder, device="cpu")
-    assert publish.publish(grid, store, digits, folder, device="cpu").seeds == (0, 1)
+        publish.publish(one_seed(grid, 1), store, digits, folder)
+    assert publish.publish(grid, store, digits, folder).seeds == (0, 1)
 
 
 def test_a_seed_that_is_added_leaves_what_the_others_have(grid, store, digits, tmp_path):
     folder = tmp_path / "tiny"
-    publish.publish(one_seed(grid, 0), store, digits, folder, device="cpu")
+    publish.publish(one_seed(grid, 0), store, digits, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    publish.publish(one_seed(grid, 1), store, digits, folder, device="cpu")
+    publish.publish(one_seed(grid, 1), store, digits, folder)
     assert all(path.read_bytes() == content for path, content in before.items())
     assert {path.name for path in folder.iterdir()} == {
         "seed-0", "seed-1", "study.json", "explorer.safetensors", "weights.safetensors",
     }  # fmt: skip
 
 
-def test_what_is_there_stays_where_new_records_cannot_be_made(grid, store, digits, folder, monkeypatch):
+def test_what_is_there_stays_where_new_results_cannot_be_made(grid, store, digits, folder, monkeypatch):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     monkeypatch.setattr(publish, "_explorer", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        publish.publish(grid, store, digits, folder, device="cpu")
+        publish.publish(grid, store, digits, folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_networks_of_other_records_do_not_stay(grid, store, digits, folder):
+def test_networks_of_other_results_do_not_stay(grid, store, digits, folder):
     assert (folder / "weights.safetensors").is_file()
-    publish.publish(grid, store, digits, folder, weights=False, device="cpu")
+    publish.publish(grid, store, digits, folder, weights=False)
     assert not (folder / "weights.safetensors").exists()
 
 
@@ -227,7 +228,7 @@ def test_each_seed_says_what_made_it(grid, folder):
 
 
 def test_reading_what_is_not_there_names_it(folder, tmp_path):
-    with pytest.raises(IncompleteError, match="no records in"):
+    with pytest.raises(IncompleteError, match="no results in"):
         results.read(tmp_path / "nowhere")
     with pytest.raises(IncompleteError, match=r"seed 7 is not among .*\[0, 1\]"):
         results.read(folder, [7])
@@ -235,10 +236,10 @@ def test_reading_what_is_not_there_names_it(folder, tmp_path):
     assert len(results.read(folder, [0]).table)
     with pytest.raises(IncompleteError, match=r"seed-1.measures\.csv cannot be read .*publish its seed again"):
         _ = results.read(folder).table
-    (folder / "seed-1" / "about.json").write_text("{")
-    with pytest.raises(IncompleteError, match=r"seed-1.about\.json cannot be read"):
+    (folder / "seed-1" / "provenance.json").write_text("{")
+    with pytest.raises(IncompleteError, match=r"seed-1.provenance\.json cannot be read"):
         results.read(folder)
-    (folder / "study.json").write_text("{}")
+    (folder / "study.json").write_text("[]")
     with pytest.raises(IncompleteError, match="cannot be read"):
         results.read(folder)
 
@@ -250,7 +251,7 @@ def test_a_study_goes_before_the_stand_in(folder, tmp_path):
     assert results.published(tmp_path, like="mine") == folder
     shutil.rmtree(folder)
     assert results.published(tmp_path) == tmp_path / "smoke"
-    with pytest.raises(IncompleteError, match="no published records"):
+    with pytest.raises(IncompleteError, match="no published results"):
         results.published(tmp_path / "smoke" / "seed-0")
 
 
@@ -265,22 +266,26 @@ def test_a_study_agrees_with_itself_and_not_with_its_opposite(folder, tmp_path):
         strong = (rows["measure"] == "accuracy") & (rows["run"] == "T1s_T2s_Ss")
         rows.loc[strong, "value"] = 50 + 0.001 * seed
         rows.to_csv(path, index=False)
+        made = path.with_name("provenance.json")
+        about = json.loads(made.read_text())
+        about["files"]["measures.csv"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        made.write_text(json.dumps(about))
     theirs = results.read(tmp_path / "other")
-    changed = diff.compare(ours, theirs).set_index("claim")["agree"]
-    assert changed["C5"] == "no"
-    assert changed["C1"] == "yes"
+    changed = diff.compare(ours, theirs).set_index(["claim", "what"])["agree"]
+    assert changed["K2", "validation accuracy, strong and strong teachers"] == "no"
+    assert changed["K2", "validation accuracy, weak and weak teachers"] == "yes"
     assert "agree: no" in diff.describe(ours, theirs)
 
 
-def test_records_of_another_study_are_compared_with_a_caution(folder, tmp_path):
+def test_results_of_another_study_are_compared_with_a_caution(folder, tmp_path):
     ours = results.read(folder)
     assert diff.caution(ours, results.read(folder, [1])) == ""
     shutil.copytree(folder, tmp_path / "other")
     there = json.loads((tmp_path / "other" / "study.json").read_text())
-    there["profile"]["distill"]["alpha"] = 0.5
+    there["profile"]["objectives"]["kd"]["alpha"] = 0.5
     (tmp_path / "other" / "study.json").write_text(json.dumps(there))
     said = diff.describe(ours, results.read(tmp_path / "other"))
-    assert "two studies, not two runs of one: they differ in `distill.alpha` (0.6 here, 0.5 there)." in said
+    assert "two studies, not two runs of one: they differ in `objectives.kd.alpha` (0.6 here, 0.5 there)." in said
 
 
 def test_reruns_of_one_study_agree_about_as_often_as_their_interval_says():
@@ -302,3 +307,39 @@ def test_single_seeds_are_compared_by_sign(folder):
     first, second = results.read(folder, [0]), results.read(folder, [1])
     assert set(diff.compare(first, second)["agree"]) <= {"same sign", "opposite sign"}
     assert diff.table(first, second).count("<tr>") == len(diff.compare(first, second)) + 1
+
+
+def test_a_published_file_that_was_changed_is_not_read(folder):
+    path = folder / "seed-0" / "measures.csv"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    with pytest.raises(IncompleteError, match="is not the file that was published: its hash differs"):
+        _ = results.read(folder).table
+
+
+def test_predictions_come_back_within_their_stated_steps(grid, store, folder):
+    found = results.read(folder).predictions(1)
+    run = next(run for run in grid.runs if (run.name, run.seed) == ("T1s_T2s_Ss", 1))
+    answers = store.entry(run.spec.id).predictions
+    p = answers["validation/strong"].double().softmax(dim=1)
+    place, view = found.runs.index(run.name), found.views.index("strong")
+    assert torch.equal(found.predicted[place, view], p.argmax(dim=1))
+    assert (found.confidence[place, view] - p.max(dim=1).values).abs().max() <= 0.5 / 255 + 1e-6
+    true = p.gather(1, answers["validation/labels"][:, None])[:, 0]
+    assert ((found.truth[place, view] - true).abs() <= true * 2**-11 + 1e-7).all()
+    assert found.correct(run.name, "strong").double().mean() == pytest.approx(
+        float((p.argmax(dim=1) == answers["validation/labels"]).double().mean())
+    )
+    assert found.ensembles == ("T1w_T2w", "T1s_T2s")
+    rows = tables.select(results.read(folder).table, seed=1, role="ensemble", teachers="weak+weak", split="train")
+    rows = tables.select(
+        rows, measure="attention_iou", form="textbook", method="cam-predicted", against="", view="clean"
+    )
+    assert float(found.iou[0, 1, 0].mean()) == pytest.approx(rows["value"].item(), abs=0.002)
+    with pytest.raises(IncompleteError, match="no predictions of 'T9w'"):
+        found.correct("T9w")
+
+
+def test_results_say_which_claims_they_are_judged_by(folder):
+    found = results.read(folder)
+    assert (found.claim_set.name, found.exploratory) == ("K", False)
+    assert set(found.judged_by("C").effects["claim"]) >= {"C1", "C5"}

@@ -1,4 +1,4 @@
-"""From a store to the tidy table, and from the table to what it says of the claims; on a real, small study."""
+"""From a store to the tidy table, on a real, small study that has every kind of cell."""
 
 import math
 
@@ -7,22 +7,27 @@ import pytest
 import torch
 
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims as evidence
-from kdnb.evidence import measures
-from kdnb.evidence import overlap as attention
+from kdnb.evidence import claims, measures, overlap
+from kdnb.evidence import specifications as specs
 from kdnb.evidence import table as tables
 from kdnb.images import augment
 from kdnb.study import execute
-from kdnb.study import grid as study
+from kdnb.study import grid as grids
 from kdnb.study.store import Entry, Store
-from kdnb.training import train
-from kdnb.training.observe import views
-from tests.conftest import small_profile
+from kdnb.training.answers import Normaliser, views
+from tests.conftest import grid_of, small_profile
+
+OBJECTIVES = {
+    "kd": {},
+    "zscore": {"kind": "zscore"},
+    "half-LR": {"kind": "half", "sides": ["left", "right"]},
+}
 
 
 @pytest.fixture(scope="module")
 def grid(digits):
-    return study.build(small_profile(seeds=(0, 1), ensembles=("", "ww", "ss")), digits.hash)
+    rows = [*grid_of(), {"teachers": [["weak", "weak"]], "students": ["weak"], "objectives": ["zscore", "half-LR"]}]
+    return grids.build(small_profile(seeds=(0, 1), grid=rows, objectives=OBJECTIVES), digits.hash)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +63,6 @@ def value(table, **where):
     return found
 
 
-def test_a_second_call_trains_nothing(grid, store):
-    report = execute.execute(grid, store, bar=False, device="cpu")
-    assert (report.trained, report.cached) == (0, len(grid.runs))
-
-
 def test_each_measurement_stands_there_once(table):
     assert not table.duplicated(subset=[column for column in table.columns if column != "value"]).any()
     assert set(table["seed"]) == {0, 1}
@@ -78,11 +78,11 @@ def test_rows_are_the_measures_of_the_arrays_in_the_store(table, grid, store):
     runs = {run.name: run.spec.id for run in grid.runs if run.seed == 1}
     student, first, second = (store.entry(runs[name]).predictions for name in ("T1s_T2s_Ss", "T1s", "T2s"))
     taught = (first["validation/weak"].double() + second["validation/weak"].double()) / 2
-    where = {"seed": 1, "run": "T1s_T2s_Ss", "form": "textbook", "view": "weak"}
+    where = {"seed": 1, "run": "T1s_T2s_Ss", "form": "textbook", "view": "weak", "split": "validation"}
     same = (taught.argmax(1) == student["validation/weak"].argmax(1)).double().mean().item()
     assert value(table, measure="agreement", against="ensemble", **where) == pytest.approx(same)
-    one = measures.agreement(second["validation/weak"], student["validation/weak"])
-    assert value(table, measure="agreement", against="T2s", **where) == pytest.approx(one)
+    one = measures.agreement(second["validation/strong"], student["validation/strong"])
+    assert value(table, measure="agreement", against="T2s", **where | {"view": "strong"}) == pytest.approx(one)
     right = (student["validation/weak"].argmax(1) == student["validation/labels"]).double().mean().item()
     assert value(table, measure="accuracy", **where) == pytest.approx(right)
     right = (taught.argmax(1) == student["validation/labels"]).double().mean().item()
@@ -90,22 +90,25 @@ def test_rows_are_the_measures_of_the_arrays_in_the_store(table, grid, store):
 
 
 def test_fidelity_on_own_views_is_that_on_the_students_kind_of_view(table):
-    where = {"seed": 0, "against": "ensemble", "form": "textbook"}
+    where = {"seed": 0, "against": "ensemble", "form": "textbook", "split": "validation"}
     for run, view in (("T1s_T2s_Ss", "strong"), ("T1s_T2s_Sw", "weak")):
         for measure in ("agreement", "divergence", "mutual_information"):
             own, same = (value(table, run=run, measure=measure, view=each, **where) for each in ("own", view))
             assert own == same
-    theirs = value(table, seed=0, run="T1s_T2s", form="textbook", measure="accuracy", view="strong")
+    theirs = value(table, seed=0, run="T1s_T2s", form="textbook", measure="accuracy", view="strong", split="validation")
     assert value(table, run="T1s_T2s_Ss", measure="teachers_accuracy", view="own", **where) == theirs
-    released = tables.select(table, seed=0, run="T1s_T2s_Ss", form="as-released", measure="agreement")
+    released = tables.select(
+        table, seed=0, run="T1s_T2s_Ss", form="as-released", measure="agreement", split="validation"
+    )
     assert sorted(released["view"]) == ["clean", "own", "strong"]
 
 
 def test_the_overlap_of_teachers_is_that_of_their_maps(table, grid, store):
     runs = {run.name: run.spec.id for run in grid.runs if run.seed == 0}
-    maps = [store.entry(runs[name]).attention["grad-cam/strong"] for name in ("T1w", "T2w")]
-    expected = attention.iou([attention.masks(each, 32) for each in maps])
+    maps = [store.entry(runs[name]).attention["train/grad-cam/strong"] for name in ("T1w", "T2w")]
+    expected = overlap.iou([overlap.masks(each, 32) for each in maps])
     where = {"seed": 0, "run": "T1w_T2w", "measure": "attention_iou", "form": "textbook"}
+    where |= {"split": "train", "against": ""}
     assert value(table, view="strong", method="grad-cam", **where) == pytest.approx(expected)
 
 
@@ -128,34 +131,42 @@ def test_views_of_the_validation_images_are_the_same_for_all_of_a_seed_and_diffe
 
 def test_networks_see_images_at_the_side_that_the_profile_says(digits, tmp_path):
     profile = small_profile(ensembles=("",), students=("s",), reference=False, side=48)
-    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    grid, store = grids.build(profile, digits.hash), Store(tmp_path)
     execute.execute(grid, store, bar=False, device="cpu")
     entry = store.entry(grid.runs[0].spec.id)
-    assert entry.attention["cam-sum/clean"].shape == (40, 12, 12)
+    assert entry.attention["validation/cam-sum/clean"].shape == (40, 12, 12)
     network = execute.load_network(store, grid.runs[0].spec.id, digits, torch.device("cpu"))
     large = augment.resized(digits.validation.images[:8], 48)
-    seen = train.Normaliser(digits, torch.device("cpu"))(large)
+    seen = Normaliser(digits, torch.device("cpu"), entry.spec)(large)
     torch.testing.assert_close(network(seen), entry.predictions["validation/clean"][:8], atol=1e-4, rtol=1e-4)
 
 
 def test_a_table_of_an_incomplete_study_is_an_error_that_names_what_is_missing(grid, store, digits):
-    more = study.build(grid.profile, digits.hash, seeds=[0, 7])
+    more = grids.build(grid.profile, digits.hash, seeds=[0, 7])
     with pytest.raises(
-        IncompleteError, match=r"11 of 22 runs of tiny are not in .* the first T1s of seed 7; .*kdnb run"
+        IncompleteError, match=r"13 of 13 runs of tiny are not in .* the first T1s of seed 7; .*kdnb run"
     ):
         tables.table(more, store)
 
 
 def test_a_student_of_teachers_in_train_mode_is_compared_with_what_they_said_in_that_mode(digits, tmp_path):
-    profile = small_profile(ensembles=("w",), students=("w",), distill={"batch_norm": "train"}, reference=False)
-    grid, store = study.build(profile, digits.hash), Store(tmp_path)
+    profile = small_profile(
+        ensembles=("w",), students=("w",), objectives={"kd": {"batch_norm": "train"}}, reference=False
+    )
+    grid, store = grids.build(profile, digits.hash), Store(tmp_path)
     execute.execute(grid, store, bar=False, device="cpu")
     teacher, student = (store.entry(run.spec.id).predictions for run in grid.runs)
-    spoken, still = student["teachers/0/clean"], teacher["validation/clean"]
+    spoken, still = student["teachers/0/validation/clean"], teacher["validation/clean"]
     assert spoken.shape == still.shape
     assert not torch.allclose(spoken, still, atol=1e-2)
     found = value(
-        tables.table(grid, store), run="T1w_Sw", measure="divergence", form="textbook", view="clean", against="ensemble"
+        tables.table(grid, store),
+        run="T1w_Sw",
+        measure="divergence",
+        form="textbook",
+        split="validation",
+        view="clean",
+        against="ensemble",
     )
     assert found == pytest.approx(measures.divergence(spoken, student["validation/clean"]))
 
@@ -176,38 +187,104 @@ def test_the_overview_has_a_line_for_every_run_and_ensemble(table):
     assert math.isnan(overview.loc["Sw", "agreement"])
 
 
-def test_every_claim_has_an_effect_in_every_seed(table):
-    effects = evidence.effects(table)
-    asked = [
-        claim for claim in evidence.CLAIMS if claim.key != "C8"
-    ]  # of one and three teachers, which this grid lacks
-    assert effects.groupby("seed").size().tolist() == [sum(len(claim.estimands) for claim in asked)] * 2
-    assert set(effects["claim"]) == {claim.key for claim in asked}
+def test_every_measure_of_fidelity_is_there_on_both_splits_and_on_common_views(table):
+    where = {"seed": 0, "run": "T1w_T2w_Ss", "measure": "agreement", "form": "textbook", "against": "ensemble"}
+    found = tables.select(table, **where)
+    assert set(zip(found["split"], found["view"], strict=True)) == {
+        (split, view) for split in ("validation", "train") for view in ("clean", "weak", "strong", "own")
+    }
 
 
-def test_an_effect_is_strong_minus_weak(table):
-    effects = evidence.effects(table)
-    accuracy = [value(table, seed=1, run=run, measure="accuracy", view="clean") for run in ("T1s_T2s_Ss", "T1w_T2w_Sw")]
+def test_affinity_is_of_the_student_itself_by_the_text_and_by_base_views_as_released(table):
+    accuracy = {
+        view: value(table, seed=0, run="T1s_T2s_Ss", measure="accuracy", split="validation", view=view)
+        for view in ("clean", "base", "strong")
+    }
+    found = {
+        form: value(table, seed=0, run="T1s_T2s_Ss", measure="affinity", form=form, view="own")
+        for form in ("textbook", "paper", "as-released")
+    }
+    assert found["textbook"] == pytest.approx(accuracy["strong"] - accuracy["clean"])
+    assert found["paper"] == pytest.approx(accuracy["strong"] / accuracy["clean"])
+    assert found["as-released"] == pytest.approx(accuracy["strong"] / accuracy["base"])
+
+
+def test_the_released_calibration_error_is_there_on_augmented_training_images(table, grid, store):
+    run = next(run for run in grid.runs if (run.name, run.seed) == ("T1s_T2s_Ss", 0))
+    answers = store.entry(run.spec.id).predictions
+    expected = measures.calibration_error(answers["train/strong"], answers["train/labels"], "as-released")
+    where = {"seed": 0, "run": run.name, "measure": "calibration_error", "form": "as-released", "split": "train"}
+    assert value(table, view="own", **where) == pytest.approx(expected)
+
+
+def test_a_student_of_halves_is_compared_with_whole_answers_and_with_those_to_the_halves_it_was_taught_with(
+    table, grid, store
+):
+    runs = {run.name: store.entry(run.spec.id).predictions for run in grid.runs if run.seed == 1}
+    student = runs["T1w_T2w_Sw_half-LR"]["validation/clean"]
+    halves = measures.ensemble_logits([runs["T1w"]["validation/clean/left"], runs["T2w"]["validation/clean/right"]])
+    where = {"seed": 1, "objective": "half-LR", "measure": "agreement", "form": "textbook", "split": "validation"}
+    assert value(table, view="clean", against="halves", **where) == measures.agreement(halves, student)
+    whole = measures.ensemble_logits([runs["T1w"]["validation/clean"], runs["T2w"]["validation/clean"]])
+    assert value(table, view="clean", against="ensemble", **where) == measures.agreement(whole, student)
+    assert tables.select(table, objective="kd", against="halves").empty
+
+
+def test_teachers_that_see_different_halves_hardly_overlap(table):
+    where = {"role": "ensemble", "teachers": "weak+weak", "measure": "attention_iou", "method": "cam-predicted"}
+    rows = tables.select(table, split="train", view="clean", seed=0, form="textbook", **where)
+    by_sides = rows.set_index("against")["value"]
+    assert by_sides["left+right"] < 0.25
+    assert by_sides["left+right"] < min(by_sides["left+left"], by_sides["right+right"])
+
+
+def test_a_recipe_that_a_run_was_not_shown_is_an_error_and_never_another_view(grid, store):
+    entry = store.entry(grid.runs[0].spec.id)
+    with pytest.raises(StoreError, match=r"was not observed on dial:0\.5 views of train images"):
+        tables.observed(entry, "train", "dial:0.5")
+
+
+def test_a_student_of_a_recipe_of_its_own_gets_columns_and_own_views(digits, tmp_path):
+    rows = [{"teachers": [[], ["weak", "weak"]], "students": ["dial:0.5"]}]
+    grid, store = grids.build(small_profile(grid=rows, reference=False), digits.hash), Store(tmp_path)
+    execute.execute(grid, store, bar=False, device="cpu")
+    found = tables.select(tables.table(grid, store), role="student", student="dial:0.5", split="validation")
+    distilled = tables.select(found, teachers="weak+weak", measure="agreement", against="ensemble", form="textbook")
+    assert set(distilled["view"]) == {"clean", "weak", "strong", "dial:0.5", "own"}
+    run = next(run for run in grid.runs if run.columns["teachers"] == "weak+weak" and run.spec.role == "student")
+    answers = store.entry(run.spec.id).predictions
+    right = measures.accuracy(answers["validation/dial:0.5"], answers["validation/labels"])
+    assert value(found, run=run.name, measure="accuracy", view="own") == right
+
+
+def test_specifications_hold_the_tables_overlap_among_all_others(table, grid, store):
+    entries = tables.of_seed(grid, store, 0)
+    found = specs.specifications(grid, 0, entries)
+    where = {"run": "T1s_T2s", "method": "cam-true", "view": "weak", "split": "train"}
+    (row,) = tables.select(found, threshold=0.4, **where).to_dict("records")
+    rows = tables.select(table, seed=0, form="textbook", against="", **where)
+    by_measure = rows.set_index("measure")["value"]
+    assert row["per_image"] == pytest.approx(by_measure["attention_iou"])
+    assert row["chance"] == pytest.approx(by_measure["chance_iou"])
+    sweep = tables.select(found, **where).sort_values("threshold")
+    assert sweep["chance"].is_monotonic_decreasing
+    assert len(found) == 2 * 9 * 4 * 3 * 2
+
+
+def test_the_earlier_claims_have_an_effect_in_every_seed(table):
+    declared = claims.SETS["C"]
+    effects = claims.effects(table, declared)
+    asked = {claim.key for claim in declared.claims} - {"C8"}  # of one and three teachers, which this grid lacks
+    assert set(effects["claim"]) == asked
+    assert effects.groupby("seed")["what"].nunique().nunique() == 1
+    accuracy = [
+        value(table, seed=1, run=run, measure="accuracy", view="clean", split="validation")
+        for run in ("T1s_T2s_Ss", "T1w_T2w_Sw")
+    ]
     (found,) = effects[(effects["claim"] == "C5") & (effects["seed"] == 1)]["effect"]
     assert found == pytest.approx(accuracy[0] - accuracy[1])
 
 
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_a_planted_effect_is_told_with_its_direction(table, sign):
-    planted = table.copy()
-    rows = (planted["measure"] == "accuracy") & (planted["run"] == "T1s_T2s_Ss")
-    planted.loc[rows, "value"] = 0.5 + 0.4 * sign
-    planted.loc[(planted["measure"] == "accuracy") & (planted["run"] == "T1w_T2w_Sw"), "value"] = 0.5
-    effects = evidence.effects(planted)
-    assert effects[effects["claim"] == "C5"]["as_predicted"].tolist() == [sign > 0] * 2
-    assert f"{0.4 * sign:+.3f}, {0.4 * sign:+.3f}; predicted up" in evidence.describe(effects, "tiny")
-
-
-def test_a_few_seeds_are_never_called_a_test(table):
-    text = evidence.describe(evidence.effects(table), "smoke")
-    assert "2 seeds are an observation, not a test" in text
-    assert "says nothing about the paper" in text
-
-
 def test_cells_that_a_table_lacks_give_no_effect():
-    assert evidence.effects(pd.DataFrame(columns=list(tables.COLUMNS))).empty
+    empty = pd.DataFrame(columns=list(tables.COLUMNS))
+    assert claims.effects(empty, claims.SETS["K"]).empty

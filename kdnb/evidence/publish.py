@@ -90,8 +90,8 @@ def publish(
 def _seed(study: Study, seed: int, entries: Mapping[str, Entry]) -> dict[str, bytes]:
     """The files of a seed, by name."""
     about = {"profile": study.profile.name, "seed": seed}
-    rows = [about | row for row in table.measured(study, seed, entries)]
-    measured = pd.DataFrame(rows, columns=list(table.COLUMNS)).fillna(dict.fromkeys(results.TEXT_COLUMNS, ""))
+    rows = [table.BLANK | about | row for row in table.measured(study, seed, entries)]
+    measured = pd.DataFrame(rows, columns=list(table.COLUMNS))
     runs = study.of_seed(seed)
     files = {
         "measures.csv": _csv(measured),
@@ -171,10 +171,10 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
         )
     try:
         profile, about = results.describe(folder)
-    except IncompleteError:
+    except IncompleteError as error:
         if set(there) <= set(seeds):
             return  # results of another version, all of which are made again
-        raise
+        raise IncompleteError(f"{error}; publish all of their seeds together: {together}") from None
     changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
     if changed:
         name, (ours, theirs) = next(iter(changed.items()))

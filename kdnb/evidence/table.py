@@ -52,7 +52,7 @@ SIDE = 32
 
 Row = dict[str, Any]
 
-_BLANK: Row = dict.fromkeys(COLUMNS, "")
+BLANK: Row = dict.fromkeys(COLUMNS, "")
 
 
 def table(study: Study, store: Store) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def table(study: Study, store: Store) -> pd.DataFrame:
         entries = of_seed(study, store, seed)
         about = {"profile": study.profile.name, "seed": seed}
         rows += [about | row for row in measured(study, seed, entries)]
-    return pd.DataFrame([_BLANK | row for row in rows], columns=list(COLUMNS))
+    return pd.DataFrame([BLANK | row for row in rows], columns=list(COLUMNS))
 
 
 def of_seed(study: Study, store: Store, seed: int) -> dict[str, Entry]:
