@@ -11,7 +11,8 @@ import yaml
 from kdnb import cli
 
 TINY = [
-    "--epochs", "1", "--set", 'ensembles=["", "ww", "ss"]', "--set", "record={maps: 40, train_sample: 50}",
+    "--epochs", "1", "--set", "grid=[{teachers: [[], [weak, weak], [strong, strong]]}]", "--set", "origin=fresh",
+    "--set", "observe={maps: 40, train_sample: 50}",
 ]  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def test_a_study_from_plan_to_claims(tmp_path, capfd):
     assert run("plan", *TINY, *store) == 0
     planned = capfd.readouterr().out
     assert "smoke: 11 runs, 0 in" in planned
-    assert "11 to train, on digits (599 + 1198 images" in planned
+    assert "11 to train, on digits-30 (300 + 1198 images" in planned
     assert "about" in planned.splitlines()[-1]
     assert run("run", *TINY, *store) == 0
     assert "smoke: 11 runs trained" in capfd.readouterr().out
@@ -42,7 +43,7 @@ def test_a_study_from_plan_to_claims(tmp_path, capfd):
     assert run("table", *TINY, *store, "--claims") == 0
     shown = capfd.readouterr().out
     assert "T1s_T2s_Ss" in shown
-    for claim in ("C1", "C2", "C3", "C4", "C5"):
+    for claim in ("K1", "K2", "K3", "K4", "K9", "controls"):
         assert f"\n{claim}  " in shown
     assert run("table", *TINY, *store, "--csv", tmp_path / "table.csv") == 0
     assert f"measurements written to {tmp_path / 'table.csv'}" in capfd.readouterr().out
@@ -53,7 +54,7 @@ def test_a_study_from_plan_to_claims(tmp_path, capfd):
 
 
 def test_a_pool_of_processes_trains_a_study(tmp_path, capfd):
-    arguments = ["--epochs", "1", "--set", "ensembles=['']", "--store", tmp_path]
+    arguments = ["--epochs", "1", "--set", "grid=[{teachers: [[]]}]", "--store", tmp_path]
     assert run("run", *arguments, "--workers", "2", "--device", "cpu") == 0
     assert "smoke: 3 runs trained" in capfd.readouterr().out
 
@@ -61,9 +62,9 @@ def test_a_pool_of_processes_trains_a_study(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--profile", "gpux"], "no profile 'gpux'; there are"),
+        (["run", "--profile", "gpux"], "no profile 'gpux'; choose from"),
         (["run", "--set", "student.train.epochs=none"], "student.train.epochs"),
-        (["run", "--set", "dataset.name=cifar11"], "no data set 'cifar11'; there are digits"),
+        (["run", "--set", "dataset.name=cifar11"], "no data set 'cifar11'; choose from digits"),
         (["run", "--device", "toaster"], "no device 'toaster' here"),
         (["run", "--seeds", "3-1"], "'3-1' is not a list of seeds; write 0,1,2 or 0-4"),
         (["table"], "runs of smoke are not in"),
@@ -89,13 +90,13 @@ def test_traceback_shows_where_an_error_came_from():
 
 
 def test_a_diverging_study_ends_with_exit_code_2_and_says_which_run(tmp_path, capfd):
-    arguments = ["--epochs", "1", "--set", "ensembles=['']", "--set", "reference=false", "--store", tmp_path]
+    arguments = ["--epochs", "1", "--set", "grid=[{teachers: [[]]}]", "--set", "reference=false", "--store", tmp_path]
     assert run("run", *arguments, "--set", "student.train.learning_rate=1.0e+30") == 2
     assert "2 runs are missing; Sw, seed 0:" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_seeds_are_lists_and_ranges(tmp_path, capfd):
-    assert run("status", "--seeds", "0,4-6,5", "--set", "ensembles=['']", "--store", tmp_path) == 0
+    assert run("status", "--seeds", "0,4-6,5", "--set", "grid=[{teachers: [[]]}]", "--store", tmp_path) == 0
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("smoke")]
     assert [line.split()[2] for line in lines] == ["0:", "4:", "5:", "6:"]
 
@@ -106,7 +107,7 @@ def test_the_doctor_says_what_is_found_and_how_to_get_what_is_missing(tmp_path, 
     assert "found   digits" in told
     assert "missing cifar100" in told
     assert "torchvision.datasets.CIFAR100" in told
-    assert "profiles              cpu, cpu-lt, smoke" in told
+    assert "profiles              cpu, cpu-lt, cpu-scratch, cpu-text, smoke" in told
 
 
 def test_the_installed_command_answers_help_at_once_without_torch():
@@ -121,14 +122,18 @@ def test_the_profiles_of_cifar100_plan_on_the_real_images(profile, cifar100_root
     arguments = ["--profile", profile, "--data-root", cifar100_root, "--seeds", "0", "--store", tmp_path]
     assert run("plan", *arguments, "--no-probe") == 0
     data = {"cpu": "cifar100-50 (5000 + 10000 images", "cpu-lt": "cifar100-imb100 (10847 + 10000 images"}[profile]
-    assert f"23 to train, on {data}" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    counts = {"cpu": "43 runs, 2 in", "cpu-lt": "16 runs, 0 in"}  # both origins of cpu come with the package
+    assert told.startswith(f"{profile}: {counts[profile]}")
+    assert f"to train, on {data}" in told
 
 
 def test_a_small_study_of_real_cifar100_runs_from_end_to_end(cifar100_root, tmp_path, capfd):
     """The profile cpu with two images a class and its grid cut down: the path, not the result."""
     content = yaml.safe_load((Path(cli.__file__).parent / "profiles" / "cpu.yaml").read_text())
-    content |= {"name": "mine", "dataset": {"name": "cifar100-2"}, "ensembles": ["ww", "ss"], "reference": False}
-    content["record"] = {"maps": 64, "train_sample": 64, "validate_sample": 64}
+    content |= {"name": "mine", "dataset": {"name": "cifar100-2"}, "origin": "fresh", "reference": False}
+    content["grid"] = [{"teachers": [["weak", "weak"], ["strong", "strong"]]}]
+    content["observe"] = {"maps": 64, "train_sample": 64, "validate_sample": 64}
     for network in ("teacher", "student"):
         content[network]["model"] = {"name": "resnet8-w8"}
         content[network]["train"] |= {"epochs": 1}

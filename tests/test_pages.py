@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from kdnb import environment
-from kdnb.book import explorers as widgets
-from kdnb.book import pages
-from kdnb.book.pages import Parameters
+from kdnb.book import explorers, opening, pages
+from kdnb.book.opening import Parameters
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import claims as evidence
 from kdnb.evidence import results
@@ -39,17 +38,17 @@ def study(shown):
 
 def test_an_unknown_parameter_is_an_error_that_lists_the_right_ones():
     with pytest.raises(ProfileError, match=r"no parameter 'sedes'; a page has profile: str, seeds: str, device: str"):
-        pages.parameters(sedes="0")
+        opening.parameters(sedes="0")
 
 
 @pytest.mark.parametrize(("name", "value"), [("device", 0), ("results", None), ("profile", 1.5), ("seeds", [0])])
 def test_a_parameter_of_the_wrong_type_is_an_error(name, value):
     with pytest.raises(ProfileError, match=f"the parameter {name} is .*, not a string"):
-        pages.parameters(**{name: value})
+        opening.parameters(**{name: value})
 
 
 def test_papermill_makes_a_number_of_a_seed():
-    assert pages.parameters(seeds=3).seeds == "3"
+    assert opening.parameters(seeds=3).seeds == "3"
 
 
 def test_what_papermill_injects_under_a_wrong_name_is_found(monkeypatch, shown):
@@ -72,10 +71,10 @@ def test_the_banner_of_the_stand_in_says_that_it_says_nothing(shown):
 
 def test_published_needs_neither_store_nor_data(monkeypatch, tmp_path):
     monkeypatch.setenv("KDNB_STORE", str(tmp_path / "none"))
-    assert pages.open_records(Parameters(results=str(RECORDS), seeds="0")).seeds == (0,)
+    assert opening.open_results(Parameters(results=str(RECORDS), seeds="0")).seeds == (0,)
     assert not (tmp_path / "none").exists()
     with pytest.raises(IncompleteError, match="seed 9 is not among"):
-        pages.open_records(Parameters(results=str(RECORDS), seeds="9"))
+        opening.open_results(Parameters(results=str(RECORDS), seeds="9"))
 
 
 @pytest.mark.parametrize(
@@ -88,10 +87,10 @@ def test_published_needs_neither_store_nor_data(monkeypatch, tmp_path):
     ],
 )
 def test_an_interval_is_told_where_the_seeds_give_one(claim, values, said):
-    (declared,) = (each for each in evidence.CLAIMS if each.key == claim)
-    what = declared.estimands[0].what
-    rows = [(claim, what, True, seed, value, 1, True) for seed, value in enumerate(values)]
-    (row,) = evidence.verdicts(pd.DataFrame(rows, columns=evidence.EFFECT_COLUMNS)).to_dict("records")
+    what = evidence.SETS["C"][claim].primary.what
+    rows = [(claim, what, evidence.FACTOR, True, seed, value, 1, True) for seed, value in enumerate(values)]
+    effects = pd.DataFrame(rows, columns=evidence.EFFECT_COLUMNS)
+    (row,) = evidence.verdicts(effects, evidence.SETS["C"]).to_dict("records")
     assert pages.between(row) == said
 
 
@@ -103,8 +102,8 @@ teacher: &network
   model: {name: resnet8-w8}
   train: {epochs: 1, batch_size: 32, learning_rate: 0.05, schedule: {kind: one-cycle}}
 student: *network
-ensembles: ["", ww, ss]
-record: {maps: 40, train_sample: 50, validate_sample: 60}
+grid: [{teachers: [[], [weak, weak], [strong, strong]]}]
+observe: {maps: 40, train_sample: 50, validate_sample: 60}
 """
 
 
@@ -112,62 +111,64 @@ def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
     store = Store(tmp_path / "store")
-    made = pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+    made = opening.open_results(Parameters(profile=str(profile), device="cpu"), store)
     assert made.profile.name == "mine"
-    assert set(made.effects["claim"]) >= {"C1", "C2", "C3", "C4", "C5", "C7"}
-    monkeypatch.setattr(pages.execute, "execute", lambda *a, **k: pytest.fail("trains again"))
-    again = pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+    assert set(made.effects["claim"]) >= {"K1", "K2", "K4", "K9"}
+    monkeypatch.setattr(opening.execute, "execute", lambda *a, **k: pytest.fail("trains again"))
+    again = opening.open_results(Parameters(profile=str(profile), device="cpu"), store)
     assert again.folder == made.folder
     profile.write_text(TINY.replace("epochs: 1", "epochs: 2"))
     with pytest.raises(pytest.fail.Exception, match="trains again"):
-        pages.open_records(Parameters(profile=str(profile), device="cpu"), store)
+        opening.open_results(Parameters(profile=str(profile), device="cpu"), store)
 
 
 def test_only_the_seeds_that_a_folder_lacks_are_trained(tmp_path):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
     asked = Parameters(profile=str(profile), results=str(tmp_path / "records"), device="cpu")
-    pages.open_records(asked, Store(tmp_path / "store"))
+    opening.open_results(asked, Store(tmp_path / "store"))
     other = Store(tmp_path / "other")
-    assert pages.open_records(asked.model_copy(update={"seeds": "0,1"}), other).seeds == (0, 1)
+    assert opening.open_results(asked.model_copy(update={"seeds": "0,1"}), other).seeds == (0, 1)
     assert {other.entry(run.name).spec.seed for run in (other.root / "runs").iterdir()} == {1}
-    profile.write_text(TINY + "distill: {alpha: 0.5}\n")
-    with pytest.raises(IncompleteError, match=r"another study: distill\.alpha is 0\.6 there and 0\.5 here"):
-        pages.open_records(asked, Store(tmp_path / "none"))
+    profile.write_text(TINY + "objectives: {kd: {alpha: 0.5}}\n")
+    with pytest.raises(IncompleteError, match=r"another study: objectives\.kd\.alpha is 0\.6 there and 0\.5 here"):
+        opening.open_results(asked, Store(tmp_path / "none"))
     assert not (tmp_path / "none" / "runs").exists()
 
 
 def test_uncommitted_code_adds_nothing_to_the_records_of_the_book(tmp_path, monkeypatch):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
-    monkeypatch.setattr(pages.results, "home", lambda: tmp_path / "book")
+    monkeypatch.setattr(results, "home", lambda: tmp_path / "book")
     monkeypatch.setattr(environment, "_commit", lambda: ("a" * 40, True))
     asked = Parameters(profile=str(profile), results=str(tmp_path / "book" / "mine"), device="cpu")
     with pytest.raises(IncompleteError, match="code that no commit has"):
-        pages.open_records(asked, Store(tmp_path / "store"))
+        opening.open_results(asked, Store(tmp_path / "store"))
 
 
 def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_path, monkeypatch):
     profile = tmp_path / "mine.yaml"
-    profile.write_text(TINY.replace('["", ww, ss]', '["", ww, www]'))
-    monkeypatch.setattr(pages.execute, "execute", lambda *a, **k: pytest.fail("trains"))
-    with pytest.raises(IncompleteError, match=r"has no T1s, T2s, T1s_T2s_Sw, T1s_T2s_Ss\. Keep '', 'ww' and 'ss'"):
-        pages.open_records(Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store"))
+    profile.write_text(TINY.replace("[strong, strong]", "[weak, weak, weak]"))
+    monkeypatch.setattr(opening.execute, "execute", lambda *a, **k: pytest.fail("trains"))
+    with pytest.raises(
+        IncompleteError, match=r"lacks \[strong, strong\] with a weak student; \[strong, strong\] with a strong"
+    ):
+        opening.open_results(Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store"))
 
 
 def test_records_made_by_an_older_version_are_made_again(tmp_path):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
     asked, store = Parameters(profile=str(profile), seeds="0,1", device="cpu"), Store(tmp_path / "store")
-    path = pages.open_records(asked, store).folder / "study.json"
+    path = opening.open_results(asked, store).folder / "study.json"
     path.write_text(path.read_text().replace(f'"format": {results.FORMAT}', '"format": 1'))
-    assert pages.open_records(asked.model_copy(update={"seeds": "1"}), store).seeds == (1,)
+    assert opening.open_results(asked.model_copy(update={"seeds": "1"}), store).seeds == (1,)
     assert f'"format": {results.FORMAT}' in path.read_text()
 
 
 def test_a_card_names_every_commit_that_trained(shown, tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
-    path = folder / "seed-0" / "about.json"
+    path = folder / "seed-0" / "provenance.json"
     made = json.loads(path.read_text())
     made["environments"][0] |= {"commit": "b" * 40, "earlier_commits": ["a" * 40]}
     path.write_text(json.dumps(made))
@@ -178,9 +179,9 @@ def test_a_card_names_every_commit_that_trained(shown, tmp_path):
 def test_a_card_says_what_differs_from_the_profile_of_that_name(shown, tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
     text = (folder / "study.json").read_text()
-    (folder / "study.json").write_text(text.replace('"alpha": 0.6', '"alpha": 0.5'))
+    (folder / "study.json").write_text(text.replace('"alpha": 0.6', '"alpha": 0.5', 1))
     pages.start(profile="published", results=str(folder))
-    assert "smoke with distill.alpha=0.5" in pages.card()
+    assert "smoke with objectives.kd.alpha=0.5" in pages.card()
     assert "--profile FILE.yaml" in pages.card()
     (folder / "study.json").write_text(text.replace('"name": "smoke"', '"name": "mine"'))
     pages.start(profile="published", results=str(folder))
@@ -211,10 +212,10 @@ def test_a_number_is_named_and_formatted(study, shown):
 
 def test_an_explorer_is_live_where_a_person_runs_the_notebook(study, shown, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    pages.show("explorer", widgets.scatter(study), alt="Students by agreement and accuracy")
+    pages.show("explorer", explorers.scatter(study), alt="Students by agreement and accuracy")
     assert "kdnb-explorer" in shown.pop()[0]["text/html"]
     monkeypatch.setenv("JPY_SESSION_NAME", "attention.ipynb")
-    pages.show("explorer", widgets.scatter(study), alt="Students by agreement and accuracy")
+    pages.show("explorer", explorers.scatter(study), alt="Students by agreement and accuracy")
     assert isinstance(shown.pop()[0], ipywidgets.Widget)
 
 
@@ -239,19 +240,24 @@ def test_nothing_is_shown_before_records_are_opened(monkeypatch):
         pages.card()
 
 
-def test_the_scorecard_has_every_claim_with_effect_and_verdict(study):
-    card = pages.scorecard(study)
-    judged = study.verdicts[study.verdicts["decides"]].set_index("claim")
-    for claim in evidence.CLAIMS:
+def test_the_scorecard_has_every_claim_with_effect_and_verdict(shown):
+    found = pages.start(profile="published", results=str(home() / "cpu-scratch"))
+    card = pages.scorecard(found)
+    judged = found.verdicts[found.verdicts["primary"]].set_index("claim")
+    declared = evidence.SETS["C"].claims
+    for claim in declared:
         assert f'href="{claim.page}.html#claim-{claim.key.lower()}"' in card
         assert claim.statement[1:].replace("'", "&#x27;") in card
         assert f"{judged.loc[claim.key, 'effect']:+.3f}".replace("-", "−") in card
-    assert card.count("inconclusive") == len(evidence.CLAIMS)
+    assert card.count("inconclusive") == len(declared)
 
 
-def test_a_claim_that_the_records_cannot_show_says_so(study, tmp_path):
-    folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
-    path = folder / "seed-0" / "measures.csv"
-    rows = pd.read_csv(path, keep_default_na=False)
-    rows[rows["measure"] != "affinity"].to_csv(path, index=False)
-    assert pages.scorecard(results.read(folder)).count("not in these records") == 1
+def test_a_claim_that_the_results_cannot_show_says_so(study):
+    # smoke has no three teachers
+    assert pages.scorecard(study).count("not in these results") == 1
+
+
+def test_the_names_of_runs_are_read_from_columns(study):
+    names = pages.names(study)
+    assert (names.weak, names.strong) == ("T1w_T2w_Sw", "T1s_T2s_Ss")
+    assert (names.alone_weak, names.strong_teachers, names.first_strong) == ("Sw", "T1s_T2s", "T1s")

@@ -5,8 +5,9 @@ import json
 import nbformat
 import pytest
 
-from kdnb.book import pages, reproduce
+from kdnb.book import reproduce
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
+from kdnb.evidence import results
 from tests.test_pages import TINY
 
 PAGE = "augmentation"
@@ -51,7 +52,7 @@ def test_a_folder_of_something_else_is_not_removed(tmp_path):
 
 
 def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):
-    records = pages.results.home() / "smoke"
+    records = results.home() / "smoke"
     made = reproduce.reproduce(reproduce.parse("published", [f"results={records}", "seeds=0"]), [PAGE], build=False)
     assert made.pages == (PAGE,)
     assert made.folder == tmp_path / "_build" / "reproduce" / "smoke"
@@ -72,7 +73,7 @@ def test_paths_are_those_of_the_folder_that_the_call_was_made_in(tmp_path):
 
 
 def test_the_book_is_built_from_what_came_out(tmp_path):
-    records = pages.results.home() / "smoke"
+    records = results.home() / "smoke"
     made = reproduce.reproduce(reproduce.parse("published", [f"results={records}"]), [PAGE], out=tmp_path / "out")
     assert made.index is not None
     book = made.index.parent
@@ -88,7 +89,7 @@ def test_a_page_that_fails_is_kept_and_said(tmp_path, monkeypatch):
     source.cells.insert(2, nbformat.v4.new_code_cell("raise RuntimeError('no such image')"))
     nbformat.write(source, broken / "notebooks" / "broken.ipynb")
     monkeypatch.setattr(reproduce, "ROOT", broken)
-    asked = reproduce.parse("published", [f"results={pages.results.home() / 'smoke'}"])
+    asked = reproduce.parse("published", [f"results={results.home() / 'smoke'}"])
     with pytest.raises(IncompleteError, match="1 of 1 pages failed; broken: RuntimeError: no such image"):
         reproduce.reproduce(asked, out=tmp_path / "out")
     kept = json.loads((tmp_path / "out" / "source" / "notebooks" / "broken.ipynb").read_text())
@@ -107,6 +108,6 @@ def test_a_cell_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     )
     nbformat.write(notebook, slow / "notebooks" / "slow.ipynb")
     monkeypatch.setattr(reproduce, "ROOT", slow)
-    asked = reproduce.parse("published", [f"results={pages.results.home() / 'smoke'}"])
+    asked = reproduce.parse("published", [f"results={results.home() / 'smoke'}"])
     with pytest.raises(IncompleteError, match="slow: a cell took more than 1 s; give it more with --timeout"):
         reproduce.reproduce(asked, out=tmp_path / "out", timeout=1)
