@@ -13,7 +13,8 @@ import nbformat
 import papermill
 import pytest
 
-from kdnb.book import pages
+from kdnb.book import opening
+from kdnb.evidence import results
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -83,7 +84,7 @@ def test_parameters_are_those_of_pages(notebook, page):
     (cell,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     assert cell is next(c for c in notebook.cells if c.cell_type == "code")
     found = papermill.inspect_notebook(str(NOTEBOOKS / f"{page}.ipynb"))
-    defaults = {name: field.default for name, field in pages.Parameters.model_fields.items()}
+    defaults = {name: field.default for name, field in opening.Parameters.model_fields.items()}
     assert {name: eval(each["default"]) for name, each in found.items()} == defaults
     for name, each in found.items():
         assert each["inferred_type_name"] == "str"
@@ -177,7 +178,7 @@ def nbval(path):
 def records(tmp_path):
     """A copy of a page that reads a copy of the records."""
     folder = tmp_path / "records"
-    shutil.copytree(pages.results.published(), folder)
+    shutil.copytree(results.published(), folder)
     notebook = nbformat.read(NOTEBOOKS / "augmentation.ipynb", as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in tags(cell))
     cell.source = cell.source.replace('results: str = ""', f'results: str = "{folder}"')
@@ -203,7 +204,7 @@ def test_nbval_bites_when_a_measure_in_the_records_is_altered(tmp_path):
     for path in folder.glob("seed-*/measures.csv"):
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
-            if ",reference," in line and ",affinity,textbook,strong," in line:
+            if ",reference," in line and ",affinity,textbook,validation,strong," in line:
                 start, value = line.rsplit(",", 1)
                 lines[number] = f"{start},{float(value) - 0.1:.6f}"
         path.write_text("\n".join(lines) + "\n")

@@ -150,9 +150,7 @@ def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_pat
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY.replace("[strong, strong]", "[weak, weak, weak]"))
     monkeypatch.setattr(opening.execute, "execute", lambda *a, **k: pytest.fail("trains"))
-    with pytest.raises(
-        IncompleteError, match=r"lacks \[strong, strong\] with a weak student; \[strong"
-    ):
+    with pytest.raises(IncompleteError, match=r"lacks \[strong, strong\] with a weak student; \[strong"):
         opening.open_results(Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store"))
 
 
