@@ -187,7 +187,7 @@ def test_an_operation_is_torchvisions_at_every_magnitude(pictures, name):
     for magnitude in np.unique(magnitudes.numpy()).tolist():
         for signed_magnitude in (magnitude, -magnitude)[: 1 + signed]:
             expected = torch.stack([operated(image, name, signed_magnitude) for image in some])
-            view = augment._operate(some, name, signed_magnitude, 1.0)
+            view = augment._operate(augment._KERNELS[name], some, name, signed_magnitude, 1.0)
             assert apart(view, expected).max() <= (1 if name in BLENDS else 0)
 
 
@@ -224,6 +224,81 @@ def test_cutout_is_the_published_loop():
     sizes = (view == 0).all(dim=1).sum(dim=(1, 2))
     assert sizes.max() == 16 * 16
     assert sizes.min() < 16 * 16
+
+
+# -- as the released code has it: Pillow, one image at a time -----------------------------------------------------------
+
+
+def released(image: Tensor, name: str, magnitude: float) -> Tensor:
+    """The operations that differ, as the widespread copy of AutoAugment in Pillow has them."""
+    picture, grey = reference.to_pil_image(image), (128,) * 3
+    side = picture.size[0]
+    shifts = {
+        "ShearX": ((1, magnitude, 0, 0, 1, 0), Image.Resampling.BICUBIC),
+        "ShearY": ((1, 0, 0, magnitude, 1, 0), Image.Resampling.BICUBIC),
+        "TranslateX": ((1, 0, -magnitude * side, 0, 1, 0), Image.Resampling.NEAREST),
+        "TranslateY": ((1, 0, 0, 0, 1, -magnitude * side), Image.Resampling.NEAREST),
+    }
+    matrix, resample = shifts[name]
+    changed = picture.transform(picture.size, Image.Transform.AFFINE, matrix, resample, fillcolor=grey)
+    return reference.pil_to_tensor(changed)
+
+
+@pytest.mark.parametrize("name", ["ShearX", "ShearY"])
+@pytest.mark.parametrize("slope", [-0.3, -0.1, 1 / 30, 0.2, 0.3])
+def test_released_shears_are_pillows_bicubic_ones(pictures, name, slope):
+    expected = torch.stack([released(image, name, slope) for image in pictures[:40]])
+    assert torch.equal(augment._RELEASED_KERNELS[name](pictures[:40], slope), expected)
+    assert share_of_images(apart(augment._KERNELS[name](pictures[:40], slope), expected) > 0) > 0.9
+
+
+@pytest.mark.parametrize("name", ["TranslateX", "TranslateY"])
+@pytest.mark.parametrize("side", [28, 32, 40])
+def test_released_translations_go_to_the_nearest_pixel(name, side):
+    some, largest = photographs(side)[:20], 150 / 331
+    for level in range(1, 10):
+        for sign in (-1, 1):
+            part = sign * largest * level / 9
+            expected = torch.stack([released(image, name, part) for image in some])
+            assert torch.equal(augment._RELEASED_KERNELS[name](some, part * side), expected)
+
+
+def test_released_rotations_take_no_sign_and_solarizing_starts_at_256():
+    ours, published = augment._released_magnitudes(32), augment._magnitudes(32)
+    changed = {name for name in published if ours[name] != published[name]}
+    assert changed == {"Rotate", "Solarize"}
+    assert ours["Rotate"] == (published["Rotate"][0], False)
+    assert ours["Solarize"][0][0] == 256.0
+    assert ours["Solarize"][0][9] == 0.0
+    white = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    assert torch.equal(augment._RELEASED_KERNELS["Solarize"](white, 256.0), white)  # the weakest leaves white white
+    assert augment._RELEASED_KERNELS["Solarize"](white, 255.0).max() == 0
+
+
+def test_a_released_strong_view_differs_where_the_copy_does_and_nowhere_else(pictures):
+    draws = drawn(STRONG, pictures)
+    differs = apart(augment.apply(pictures, STRONG, draws), augment.apply(pictures, augment.STRONG_RELEASED, draws))
+    policies = AUTOAUGMENT.policies
+    touched = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Solarize"}
+    for image, chosen, applied in zip(differs, draws.policy, draws.applied, strict=True):
+        names = {name for (name, _, _), on in zip(policies[chosen], applied, strict=True) if on}
+        assert names & touched or image.max() == 0
+    assert share_of_images(differs > 0) > 0.1
+
+
+@pytest.mark.parametrize("size", [16, 48, 224])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_whole_images_are_resized_as_by_pillow(pictures, size, interpolation):
+    method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[interpolation]
+    expected = torch.stack(
+        [reference.pil_to_tensor(reference.to_pil_image(image).resize((size, size), method)) for image in pictures[:16]]
+    )
+    difference = apart(augment.resized(pictures[:16], size, interpolation), expected)
+    # A sum that lies on a half, as many of an enlarged digit do, may round either way, in the rows and again in the columns.
+    assert difference.max() <= 2
+    assert share(difference > 1) < 0.01
+    shown = views(pictures[:16], np.arange(16), CLEAN, Stream(0), 0, size=size, interpolation=interpolation)
+    assert torch.equal(shown, augment.resized(pictures[:16], size, interpolation))
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -465,6 +540,7 @@ def test_a_dial_holds_the_draws_that_do_not_depend_on_its_strength(recipe):
 
 def test_a_recipe_is_found_by_its_name():
     named = {"clean": CLEAN, "weak": WEAK, "strong": STRONG, "dial:0": CLEAN, "dial:0.5": dial(0.5), "dial:1": STRONG}
+    named["strong-released"] = augment.STRONG_RELEASED
     assert {name: augment.recipe(name) for name in named} == named
 
 

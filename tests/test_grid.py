@@ -50,8 +50,8 @@ def test_where_ones_own_images_lie_is_no_part_of_a_study():
     )
     ids = [[run.spec.id for run in grid.build(profile, HASH).runs] for profile in (here, there)]
     assert ids[0] == ids[1]
-    assert results.settings(here, HASH) == results.settings(there, HASH)
-    assert results.settings(here, HASH) != results.settings(here, "f" * 16)
+    assert results.settings(here, HASH, {}) == results.settings(there, HASH, {})
+    assert results.settings(here, HASH, {}) != results.settings(here, "f" * 16, {})
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def open_results(asked: Parameters, store: Store | None = None) -> Results:
     name = f"{settings.name}-{_digest(study)}"
     folder = Path(asked.results).expanduser() if asked.results else store.root / "results" / name
     try:
-        publish.require_same_study(results.settings(settings, dataset.hash), study.seeds, folder)
+        publish.require_same_study(results.settings(settings, dataset.hash, settings.own_recipes), study.seeds, folder)
     except IncompleteError:
         if asked.results:
             raise

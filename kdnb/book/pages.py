@@ -132,7 +132,7 @@ def _origin(there: Results) -> tuple[str, str]:
     name = there.profile.name
     if name not in profiles.names():
         return "FILE.yaml", ", a profile of one's own; its settings are in study.json beside the results"
-    shipped = results.settings(profiles.load(name), there.about["dataset"]["hash"])
+    shipped = results.settings(profiles.load(name), there.about["dataset"]["hash"], {})
     changed = [f"{setting}={ours!r}" for setting, (ours, _) in results.differing(there.settings, shipped).items()]
     return ("FILE.yaml", f" with {', '.join(changed)}") if changed else (name, "")
 

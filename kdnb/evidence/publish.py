@@ -23,7 +23,7 @@ from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import claims, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
 from kdnb.study.grid import Run, Study
-from kdnb.study.profile import Profile
+from kdnb.study.profile import Profile, WeightsFile
 from kdnb.study.store import Entry, Store
 from kdnb.training.answers import sample
 from kdnb.training.observe import DIAL, VIEWS
@@ -56,7 +56,7 @@ def publish(
         StoreError: the folder cannot be written, or an entry is damaged.
     """
     folder = Path(folder)
-    require_same_study(results.settings(study.profile, dataset.hash), study.seeds, folder)
+    require_same_study(results.settings(study.profile, dataset.hash, study.profile.own_recipes), study.seeds, folder)
     made: dict[int, dict[str, bytes]] = {}
     first = min({*study.seeds, *results.published_seeds(folder)})
     explorer: bytes | None = None
@@ -118,6 +118,7 @@ def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
         "kdnb": __version__,
         "claims": claims.of_profile(study.profile.name).name,
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
+        "recipes": study.profile.own_recipes,
         "origins": origins,
         "dataset": {
             "name": dataset.name,
@@ -133,10 +134,20 @@ def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
 
 
 def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
-    """Records are for others, whose images and lists lie elsewhere."""
+    """Results are for others, whose images, lists, weights and recipes lie elsewhere."""
     listed = profile.dataset.train_list
     names = {"name": dataset.name, "train_list": listed and Path(listed).name}
-    return profile.model_copy(update={"dataset": profile.dataset.model_copy(update=names)})
+    origins = {
+        name: origin.model_copy(update={"path": Path(origin.path).name}) if isinstance(origin, WeightsFile) else origin
+        for name, origin in profile.origins.items()
+    }
+    return profile.model_copy(
+        update={
+            "dataset": profile.dataset.model_copy(update=names),
+            "origins": origins,
+            "recipes": tuple(Path(path).name for path in profile.recipes),
+        }
+    )
 
 
 def _require_committed(runs: Sequence[Run], entries: Mapping[str, Entry]) -> None:
@@ -175,7 +186,7 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
         if set(there) <= set(seeds):
             return  # results of another version, all of which are made again
         raise IncompleteError(f"{error}; publish all of their seeds together: {together}") from None
-    changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"]))
+    changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"], about["recipes"]))
     if changed:
         name, (ours, theirs) = next(iter(changed.items()))
         raise IncompleteError(

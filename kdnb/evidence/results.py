@@ -94,7 +94,7 @@ class Results:
     @property
     def settings(self) -> dict[str, Any]:
         """What makes the study this one (`settings`)."""
-        return settings(self.profile, self.about["dataset"]["hash"])
+        return settings(self.profile, self.about["dataset"]["hash"], self.about["recipes"])
 
     @property
     def claim_set(self) -> ClaimSet:
@@ -278,7 +278,7 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
     """
     path = folder / "study.json"
     try:
-        about = {"format": 1, "claims": "K"} | json.loads(path.read_text(encoding="utf-8"))
+        about = {"format": 1, "claims": "K", "recipes": {}} | json.loads(path.read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise IncompleteError(
                 f"the results in {folder} are of format {about['format']}, and this version reads {FORMAT}, which has other "
@@ -293,10 +293,11 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
         raise IncompleteError(f"{path} cannot be read: {error}") from None
 
 
-def settings(profile: Profile, dataset_hash: str) -> dict[str, Any]:
-    """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, and the
-    images."""
-    flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds"})))
+def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
+    """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, the images,
+    and the identities of its augmentations of one's own."""
+    flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds", "recipes"})))
+    flat |= {f"recipes.{name}": identity for name, identity in recipes.items()}
     path = flat["dataset.train_list"]
     return flat | {
         "dataset.name": profile.dataset.kind,  # paths are one machine's; the hash says what lies there

@@ -30,9 +30,10 @@ def specifications(study: Study, seed: int, entries: Mapping[str, Entry]) -> pd.
     for ensemble in study.ensembles(seed):
         ids = [run.spec.id for run in ensemble.teachers]
         about = {"seed": seed} | {key: ensemble.columns[key] for key in ("run", "teachers", "origin")}
-        for split, method, view in attention.names(ids[0]):
+        for split, method, view in attention.names(ids):
+            heat = [attention.heatmaps(run, f"{split}/{method}/{view}") for run in ids]
             for threshold in THRESHOLDS:
-                masks = [attention.masks(run, f"{split}/{method}/{view}", threshold) for run in ids]
+                masks = [each > threshold for each in heat]
                 found = {
                     "per_image": overlap.iou(masks),
                     "pooled": overlap.iou(masks, "as-released", batch_size=len(masks[0])),

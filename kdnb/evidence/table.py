@@ -287,6 +287,16 @@ class Attention:
         self._entries = entries
         self._masks: dict[tuple[str, str, float], Tensor] = {}
 
+    def heatmaps(self, run: str, name: str) -> Tensor:
+        """(M, 32, 32) from 0 to 1, of the map ``<split>/<method>/<view>`` of a run.
+
+        Raises:
+            StoreError: it has no such map.
+        """
+        if name not in self._entries[run].attention:
+            raise StoreError(f"run {run} was not observed as {name}; train it again in a fresh store")
+        return overlap.heatmaps(self._entries[run].attention[name], SIDE)
+
     def masks(self, run: str, name: str, threshold: float = overlap.THRESHOLD) -> Tensor:
         """Boolean (M, 32, 32) of the map ``<split>/<method>/<view>`` of a run.
 
@@ -295,20 +305,20 @@ class Attention:
         """
         key = (run, name, threshold)
         if key not in self._masks:
-            if name not in self._entries[run].attention:
-                raise StoreError(f"run {run} was not observed as {name}; train it again in a fresh store")
-            self._masks[key] = overlap.masks(self._entries[run].attention[name], SIDE, threshold)
+            self._masks[key] = self.heatmaps(run, name) > threshold
         return self._masks[key]
 
-    def names(self, run: str) -> list[tuple[str, str, str]]:
-        """(split, method, view) of a run's maps of whole views"""
-        names = (name.split("/") for name in sorted(self._entries[run].attention))
+    def names(self, runs: Sequence[str]) -> list[tuple[str, str, str]]:
+        """(split, method, view) of the maps of whole views that all these runs have; one of them may have more, of a view of
+        its own"""
+        common = set.intersection(*(set(self._entries[run].attention) for run in runs))
+        names = (name.split("/") for name in sorted(common))
         return [(parts[0], parts[1], parts[2]) for parts in names if len(parts) == 3]
 
     def of(self, ensemble: Ensemble) -> Iterator[Row]:
         """How much the teachers' masks overlap, and how much they would by chance; on whole views and on halves."""
         ids = [run.spec.id for run in ensemble.teachers]
-        for split, method, view in self.names(ids[0]):
+        for split, method, view in self.names(ids):
             name, where = f"{split}/{method}/{view}", {"split": split, "view": view, "method": method}
             several = [self.masks(run, name) for run in ids]
             yield _row("attention_iou", overlap.iou(several), **where)
@@ -324,7 +334,7 @@ class Attention:
 
     def areas(self, run: Run) -> Iterator[Row]:
         """How much of the image a teacher's masks cover."""
-        for split, method, view in self.names(run.spec.id):
+        for split, method, view in self.names([run.spec.id]):
             mask = self.masks(run.spec.id, f"{split}/{method}/{view}")
             yield _row("mask_area", float(overlap.area(mask).mean()), split=split, view=view, method=method)
 

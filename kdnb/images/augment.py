@@ -7,9 +7,14 @@ weak
 strong
     the same crop and flip, AutoAugment's CIFAR-10 policy with grey fill 128 (Cubuk et al. 2018), Cutout of one square
     hole, 16 of 224 pixels wide (DeVries & Taylor 2017), black, as in the released code.
+strong-released
+    strong with the released code's own copy of AutoAugment, which is not the published policy: it rotates one way only, its
+    shears are bicubic, its translations round to the nearest pixel where the policy cuts off, and solarizing starts at 256.
 dial:S
     strength S from 0, the clean image, to 1, strong. With the draws held fixed, crop and shears grow and colours fade in
     continuously; a flip and AutoAugment's choices are all-or-nothing, the flip's probability grows with S.
+
+A recipe of one's own is a function that `register` names; it can stand wherever these can.
 
 Each image has draws of its own, keyed by (seed, member, epoch, image index): see `kdnb.images.counter`. Drawing (`draw`) and
 applying (`apply`) are separate, so that a test can give the same draws to torchvision's transforms for single images.
@@ -19,11 +24,17 @@ matrix products a batch. The cost of a batch is therefore mostly a fixed number 
 images at once rather than a hundred.
 """
 
+import hashlib
+import inspect
 import math
+import re
+import runpy
+import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,6 +57,9 @@ _PROBABILITIES, _SIGNS, _HOLE = slice(25, 27), slice(27, 29), slice(29, 31)
 _COLUMNS = 32
 
 
+Interpolation = Literal["bicubic", "bilinear"]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The distribution that an image's view is drawn from."""
@@ -62,6 +76,8 @@ class Recipe:
     """strength of AutoAugment's CIFAR-10 policy: 0 none, 1 as published"""
     hole: float = 0.0
     """side of the Cutout hole as a share of the image's side"""
+    released: bool = False
+    """the policy as the released code's copy has it"""
 
     @property
     def crops(self) -> bool:
@@ -72,6 +88,7 @@ CLEAN = Recipe()
 WEAK = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, rotation=15.0)
 BASE = Recipe(crop_scale=0.2, crop_ratio=4 / 3)
 STRONG = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, policy=1.0, hole=16 / 224)
+STRONG_RELEASED = replace(STRONG, released=True)
 FILL = 128
 """AutoAugment's grey, for what a shear, translation or rotation uncovers."""
 
@@ -91,27 +108,167 @@ def dial(strength: float) -> Recipe:
     )
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe called ``clean``, ``weak``, ``strong`` or ``dial:S``."""
-    named = {"clean": CLEAN, "base": BASE, "weak": WEAK, "strong": STRONG}
-    if name in named:
-        return named[name]
+_NAMED = {"clean": CLEAN, "base": BASE, "weak": WEAK, "strong": STRONG, "strong-released": STRONG_RELEASED}
+_SYMBOLS = {"clean": "c", "weak": "w", "strong": "s"}
+
+
+def recipe(name: str) -> "Recipe | OwnRecipe":
+    """The recipe called ``clean``, ``base``, ``weak``, ``strong``, ``strong-released``, ``dial:S``, or as `register` was given.
+
+    Raises:
+        ProfileError: no such recipe.
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    if name in _own:
+        return _own[name]
     if name.startswith("dial:"):
         try:
             return dial(float(name.removeprefix("dial:")))
         except ValueError:
             pass
-    raise ProfileError(f"no augmentation {name!r}; there are {', '.join(named)}, and dial:S with S from 0 to 1")
+    known = ", ".join([*_NAMED, *_own])
+    raise ProfileError(
+        f"no augmentation {name!r}; choose from {known}, and dial:S with S from 0 to 1, or register your own in a file that "
+        "the profile names under recipes"
+    )
 
 
 def symbol(name: str) -> str:
     """How the names of runs write a recipe: ``w`` for weak, ``s`` for strong, ``c`` for clean, else its name."""
-    return {"clean": "c", "weak": "w", "strong": "s"}.get(name, name.replace(":", ""))
+    if name in _own:
+        return _own[name].symbol
+    return _SYMBOLS.get(name, name.replace(":", ""))
+
+
+# -- a recipe of one's own -------------------------------------------------------------------------------------------
+
+View = Callable[[Tensor, NDArray[np.float64]], Tensor]
+"""(uint8 images (N, 3, S, S), uniform draws (N, n)) → uint8 images of the same shape and device"""
+
+
+@dataclass(frozen=True)
+class OwnRecipe:
+    """A recipe that a user registered."""
+
+    name: str
+    view: View
+    draws: int
+    """how many uniform draws an image gets"""
+    symbol: str
+    """how the names of runs write it"""
+    identity: str
+    """what tells it from others of its name: part of every run's id that is trained with it"""
+
+
+_own: dict[str, OwnRecipe] = {}
+
+
+def register(name: str, *, draws: int, symbol: str | None = None, version: str | None = None) -> Callable[[View], View]:
+    """Registers a function as the augmentation recipe `name`, as a decorator:
+
+    >>> @register("darker", draws=1, symbol="d")
+    ... def darker(images, draws):
+    ...     keep = torch.from_numpy(0.5 + 0.5 * draws[:, 0]).to(images.device, torch.float32)
+    ...     return (images * keep.view(-1, 1, 1, 1)).to(torch.uint8)
+    >>> recipe("darker").draws
+    1
+
+    The function is called with a batch of its own, uint8 (N, 3, S, S) at the side that the network sees, and with draws from
+    [0, 1), float64 (N, `draws`), and returns uint8 views of the same shape. All chance must come from the draws and no image
+    may look at another: then a view depends on seed, member, epoch and image alone. That is checked when it is first used.
+
+    Args:
+        symbol: letters or digits for the names of runs, as ``d`` in ``T1d``; the name itself if none is given.
+        version: what tells this recipe from others of its name. By default it is the function's source, so that an edited
+            recipe trains anew; what the function calls elsewhere is not part of it: name a version then, and raise it.
+
+    Raises:
+        ProfileError: a name or symbol of the package or of another recipe, or one that cannot stand in the names of runs; fewer
+            than no draws; a function without source and version.
+    """
+    if name in _NAMED or name.startswith("dial"):
+        raise ProfileError(f"{name!r} is an augmentation of the package; register yours by another name")
+    if not re.fullmatch("[a-z][a-z0-9-]{0,39}", name):
+        raise ProfileError(f"an augmentation cannot be called {name!r}; use small letters, digits and hyphens")
+    written = name if symbol is None else symbol
+    if not re.fullmatch("[A-Za-z0-9-]+", written):
+        raise ProfileError(f"the symbol {written!r} cannot stand in the names of runs; use letters and digits")
+    if written in _SYMBOLS.values() or any(written == own.symbol for own in _own.values() if own.name != name):
+        raise ProfileError(f"the symbol {written!r} of {name!r} belongs to another augmentation; choose another")
+    if draws < 0:
+        raise ProfileError(
+            f"{name!r} cannot have {draws} draws an image; give the number of its uniform draws, 0 or more"
+        )
+
+    def decorate(view: View) -> View:
+        _own[name] = OwnRecipe(name, view, draws, written, _identity(view, name, draws, version))
+        _checked.discard(name)
+        return view
+
+    return decorate
+
+
+def _identity(view: View, name: str, draws: int, version: str | None) -> str:
+    if version is None:
+        try:
+            version = textwrap.dedent(inspect.getsource(view))
+        except (OSError, TypeError):
+            raise ProfileError(
+                f"the source of {name!r} cannot be read; register it with a version, as version='1'"
+            ) from None
+    return hashlib.sha256(f"{draws}\n{version}".encode()).hexdigest()[:16]
 
 
 def registered_identity(name: str) -> str:
     """What tells a user's recipe from others of its name; empty for a recipe of the package."""
-    return ""
+    return _own[name].identity if name in _own else ""
+
+
+def load_recipes(path: str | Path) -> None:
+    """Runs a Python file that registers recipes.
+
+    Raises:
+        ProfileError: the file is missing, or fails.
+    """
+    if not Path(path).is_file():
+        raise ProfileError(
+            f"no file {path} that registers recipes; a profile's recipes are found from the profile's own folder"
+        )
+    try:
+        runpy.run_path(str(path))
+    except ProfileError:
+        raise
+    except Exception as error:
+        raise ProfileError(f"{path}, which should register recipes, fails: {type(error).__name__}: {error}") from None
+
+
+_checked: set[str] = set()
+
+
+def _own_views(images: Tensor, own: OwnRecipe, uniforms: NDArray[np.float64]) -> Tensor:
+    if own.name not in _checked:
+        _check(images[:4], own, uniforms[:4])
+        _checked.add(own.name)
+    return own.view(images.clone(), uniforms)
+
+
+def _check(images: Tensor, own: OwnRecipe, uniforms: NDArray[np.float64]) -> None:
+    """Raises:
+    ProfileError: the views are of another type or shape, or depend on more than the image and its draws."""
+    together = own.view(images.clone(), uniforms)
+    if together.dtype != torch.uint8 or together.shape != images.shape or together.device != images.device:
+        raise ProfileError(
+            f"the augmentation {own.name!r} made {together.dtype} {tuple(together.shape)} on {together.device} of "
+            f"{images.dtype} {tuple(images.shape)} on {images.device}; it must keep all three"
+        )
+    for number in range(len(images)):
+        alone = own.view(images[number : number + 1].clone(), uniforms[number : number + 1])
+        if not torch.equal(alone, together[number : number + 1]):
+            raise ProfileError(
+                f"the augmentation {own.name!r} makes another view of the same image when it comes alone or again; take all "
+                "chance from the draws, and let no image look at another"
+            )
 
 
 @dataclass(frozen=True)
@@ -183,36 +340,48 @@ def _crop_box(recipe: Recipe, u: NDArray[np.float64], side: int) -> tuple[NDArra
 def views(
     images: Tensor,
     index: NDArray[np.int64],
-    recipe: Recipe,
+    recipe: Recipe | OwnRecipe,
     stream: Stream,
     epoch: int,
     *,
     size: int | None = None,
     purpose: Purpose = Purpose.AUGMENT,
+    interpolation: Interpolation = "bicubic",
 ) -> Tensor:
     """Augmented views of `images`, uint8 of shape (N, 3, S, S), whose numbers in the data set are `index`.
 
     Returns uint8 of shape (N, 3, size, size), S where no `size` is given, on the device of `images`.
+
+    Args:
+        interpolation: how whole images get to the size; crops are bicubic.
+
+    Raises:
+        ProfileError: a recipe of one's own that breaks its rules (`register`).
     """
     if len(index) != len(images):
         raise ValueError(f"{len(images)} images need as many numbers, not {len(index)}")
-    return apply(images, recipe, draw(recipe, stream, epoch, index, images.shape[-1], purpose), size)
+    if isinstance(recipe, OwnRecipe):
+        uniforms = stream.uniforms(purpose, epoch, index, recipe.draws)
+        return _own_views(resized(images, size, interpolation), recipe, uniforms)
+    return apply(images, recipe, draw(recipe, stream, epoch, index, images.shape[-1], purpose), size, interpolation)
 
 
-def apply(images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None) -> Tensor:
+def apply(
+    images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None, interpolation: Interpolation = "bicubic"
+) -> Tensor:
     """The views that `draws` decide; see `views` for the shapes."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise ValueError(f"expected uint8 images of shape (N, C, S, S), got {images.dtype} {tuple(images.shape)}")
     size = size or images.shape[-1]
     if recipe.crops:
         images = _resized_crop(images, draws, size)
-    images = resized(images, size)
+    images = resized(images, size, interpolation)
     if recipe.flip:
         images = torch.where(_on(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
     if recipe.rotation:
         images = _rotate(images, draws.angle)
     if recipe.policy:
-        images = _autoaugment(images, draws, recipe.policy)
+        images = _autoaugment(images, draws, recipe)
     if recipe.hole:
         images = _cutout(images, draws, round(recipe.hole * size))
     return images
@@ -222,12 +391,12 @@ def _on(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like.device)
 
 
-def resized(images: Tensor, size: int | None, interpolation: str = "bicubic") -> Tensor:
-    """The whole images, uint8 (N, 3, S, S), at another side; bicubic. As they are where `size` is None or S."""
+def resized(images: Tensor, size: int | None, interpolation: Interpolation = "bicubic") -> Tensor:
+    """The whole images, uint8 (N, 3, S, S), at another side, antialiased. As they are where `size` is None or S."""
     if size is None or size == images.shape[-1]:
         return images
     nowhere, whole = np.zeros(len(images), dtype=np.int64), np.full(len(images), images.shape[-1])
-    return _resize_boxes(images, nowhere, nowhere, whole, whole, size)
+    return _resize_boxes(images, nowhere, nowhere, whole, whole, size, interpolation)
 
 
 # -- crop ------------------------------------------------------------------------------------------------------------
@@ -244,29 +413,33 @@ def _resize_boxes(
     height: NDArray[np.int64],
     width: NDArray[np.int64],
     size: int,
+    interpolation: Interpolation = "bicubic",
 ) -> Tensor:
-    """Bicubic resampling is separable: one matrix of weights a row and one a column of each image, rounded between,
-    as in the uint8 kernels of Pillow and torch."""
+    """Resampling is separable: one matrix of weights a row and one a column of each image, rounded between, as in the uint8
+    kernels of Pillow and torch."""
     side = images.shape[-1]
-    across = _bicubic_weights(_on(left, images), _on(width, images), side, size)
-    down = _bicubic_weights(_on(top, images), _on(height, images), side, size)
+    across = _weights(_on(left, images), _on(width, images), side, size, interpolation)
+    down = _weights(_on(top, images), _on(height, images), side, size, interpolation)
     rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
     return torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
 
 
-def _bicubic_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
+def _weights(start: Tensor, length: Tensor, side: int, size: int, interpolation: Interpolation) -> Tensor:
     """(N, size, side): how much each pixel of a row adds to each pixel of the crop ``start : start + length``.
 
-    The antialiased bicubic filter with a = −0.5, edges renormalised, as Pillow has it.
+    The antialiased filters, bicubic with a = −0.5, edges renormalised, as Pillow has them.
     """
     scale = length.float() / size
     stretch = scale.clamp(min=1.0).view(-1, 1, 1)
     centre = (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
     pixel = (torch.arange(side, device=start.device) - start[:, None]).unsqueeze(1)
     distance = ((pixel + 0.5 - centre.unsqueeze(2)) / stretch).abs()
-    near = (1.5 * distance - 2.5) * distance * distance + 1.0
-    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
-    weights = torch.where(distance < 1.0, near, torch.where(distance < 2.0, far, 0.0))
+    if interpolation == "bilinear":
+        weights = (1.0 - distance).clamp(min=0.0)
+    else:
+        near = (1.5 * distance - 2.5) * distance * distance + 1.0
+        far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
+        weights = torch.where(distance < 1.0, near, torch.where(distance < 2.0, far, 0.0))
     weights = weights * ((pixel >= 0) & (pixel < length.view(-1, 1, 1)))
     return weights / weights.sum(dim=2, keepdim=True)
 
@@ -295,6 +468,12 @@ def _rotate(images: Tensor, angle: NDArray[np.float64]) -> Tensor:
 Operation = tuple[str, float, int | None]
 """name, probability, magnitude's bin"""
 
+Magnitudes = dict[str, tuple[list[float] | float, bool]]
+"""name → the magnitudes of its bins, and whether they take a sign"""
+
+Kernel = Callable[[Tensor, float], Tensor]
+"""(uint8 images, magnitude) → uint8 images"""
+
 _GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
 
@@ -306,24 +485,34 @@ def _policies() -> list[tuple[Operation, Operation]]:
 
 
 @cache
-def _magnitudes(side: int) -> dict[str, tuple[list[float] | float, bool]]:
-    """name → the magnitudes of its bins, and whether they take a sign; read off torchvision."""
+def _magnitudes(side: int) -> Magnitudes:
+    """Read off torchvision."""
     space = AutoAugment(AutoAugmentPolicy.CIFAR10)._augmentation_space(10, (side, side))
     return {name: (values.tolist(), signed) for name, (values, signed) in space.items()}
 
 
-def _autoaugment(images: Tensor, draws: Draws, strength: float) -> Tensor:
+@cache
+def _released_magnitudes(side: int) -> Magnitudes:
+    """Those of the released code's copy: rotations without a sign, thresholds from 256 down."""
+    magnitudes = _magnitudes(side)
+    rotations, _ = magnitudes["Rotate"]
+    return magnitudes | {"Rotate": (rotations, False), "Solarize": (np.linspace(256.0, 0.0, 10).tolist(), False)}
+
+
+def _autoaugment(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
     images = images.clone()
+    kernels = _KERNELS | _RELEASED_KERNELS if recipe.released else _KERNELS
+    magnitudes = _released_magnitudes(images.shape[-1]) if recipe.released else _magnitudes(images.shape[-1])
     for stage in (0, 1):
-        for (name, magnitude), members in _groups(draws, stage, images.shape[-1]).items():
+        for (name, magnitude), members in _groups(draws, stage, magnitudes).items():
             where = torch.tensor(members, device=images.device)
-            images[where] = _operate(images[where], name, magnitude, strength)
+            images[where] = _operate(kernels[name], images[where], name, magnitude, recipe.policy)
     return images
 
 
-def _groups(draws: Draws, stage: int, side: int) -> dict[tuple[str, float], list[int]]:
+def _groups(draws: Draws, stage: int, magnitudes: Magnitudes) -> dict[tuple[str, float], list[int]]:
     """Which images get which operation, at which magnitude, in the first or second stage."""
-    policies, magnitudes = _policies(), _magnitudes(side)
+    policies = _policies()
     groups: dict[tuple[str, float], list[int]] = {}
     for image in np.flatnonzero(draws.applied[:, stage]).tolist():
         name, _, level = policies[draws.policy[image]][stage]
@@ -335,10 +524,10 @@ def _groups(draws: Draws, stage: int, side: int) -> dict[tuple[str, float], list
     return groups
 
 
-def _operate(images: Tensor, name: str, magnitude: float, strength: float) -> Tensor:
+def _operate(kernel: Kernel, images: Tensor, name: str, magnitude: float, strength: float) -> Tensor:
     if name in _GEOMETRIC:
-        return _KERNELS[name](images, magnitude * strength)
-    changed = _KERNELS[name](images, magnitude)
+        return kernel(images, magnitude * strength)
+    changed = kernel(images, magnitude)
     return (
         changed if strength == 1.0 else torch.lerp(images.float(), changed.float(), strength).round_().to(torch.uint8)
     )
@@ -359,7 +548,7 @@ def _affine(images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[flo
     return changed
 
 
-_KERNELS: dict[str, Callable[[Tensor, float], Tensor]] = {
+_KERNELS: dict[str, Kernel] = {
     "ShearX": lambda images, m: _affine(images, shear=(m, 0.0)),
     "ShearY": lambda images, m: _affine(images, shear=(0.0, m)),
     "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0)),
@@ -374,6 +563,35 @@ _KERNELS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "AutoContrast": lambda images, m: ops.autocontrast(images),
     "Equalize": lambda images, m: ops.equalize(images),
     "Invert": lambda images, m: ops.invert(images),
+}
+
+
+def _bicubic_shear(images: Tensor, slope: float) -> Tensor:
+    """Along rows, each row from where ``slope`` times its centre's height says, as Pillow has it: four taps with a = −1, edge
+    pixels repeated, cut off to whole levels, grey where a pixel's centre comes from outside."""
+    side = images.shape[-1]
+    centre = torch.arange(side, device=images.device, dtype=torch.float64) + 0.5
+    source = centre[None, :] + slope * centre[:, None]
+    inside = (source >= 0) & (source < side)
+    first = (source - 0.5).floor()
+    d = source - 0.5 - first
+    taps = []
+    for offset in (-1, 0, 1, 2):
+        column = (first + offset).clamp(0, side - 1).long().expand(*images.shape[:2], side, side)
+        taps.append(images.gather(3, column).double())
+    before, left, right, after = taps
+    cubic = left + d * (
+        right - before + d * (2 * (before - left) + right - after + d * (left - before + after - right))
+    )
+    return torch.where(inside, cubic.clamp(0, 255), FILL).to(torch.uint8)
+
+
+_RELEASED_KERNELS: dict[str, Kernel] = {
+    "ShearX": _bicubic_shear,
+    "ShearY": lambda images, m: _bicubic_shear(images.mT, m).mT,
+    "TranslateX": lambda images, m: _affine(images, shift=(round(m), 0)),
+    "TranslateY": lambda images, m: _affine(images, shift=(0, round(m))),
+    "Solarize": lambda images, m: images if m > 255.0 else ops.solarize(images, m),
 }
 
 

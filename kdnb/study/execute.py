@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from kdnb import environment
-from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError
-from kdnb.images import datasets
+from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError, ProfileError
+from kdnb.images import augment, datasets
 from kdnb.progress import Progress
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import DatasetConfig
@@ -47,6 +47,8 @@ class Task:
     """of torch within an operation; None leaves them as they are"""
     files: tuple[tuple[str, str], ...] = ()
     """(SHA-256, path) of the weights that runs start from"""
+    recipes: tuple[str, ...] = ()
+    """files that register the augmentations of one's own; another process must run them first"""
 
     @property
     def needs(self) -> set[str]:
@@ -103,9 +105,10 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     Raises:
         DataError: the data set or weights cannot be loaded, or are not those that the specs name.
         StoreError: a run that is needed is not in the store, or the store cannot be written.
-        ProfileError: an objective that these teachers cannot serve.
+        ProfileError: an objective that these teachers cannot serve, or an augmentation that is not the one of the plan.
     """
     began = time.perf_counter()
+    _register(task)
     if task.threads:
         torch.set_num_threads(task.threads)
     device, store, code = environment.choose_device(task.device), Store(task.store), environment.code()
@@ -146,6 +149,18 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
                     store.write(spec, finished[spec.id], observations[spec.id], about)
     done = tuple(run for run in ids if run not in failed)
     return Outcome(done, tuple(finished), failed, time.perf_counter() - began)
+
+
+def _register(task: Task) -> None:
+    for spec in task.specs:
+        if augment.registered_identity(spec.augmentation) != spec.recipe:
+            for path in task.recipes:
+                augment.load_recipes(path)
+        if augment.registered_identity(spec.augmentation) != spec.recipe:
+            raise ProfileError(
+                f"the augmentation {spec.augmentation!r} is another than when the study was planned, or is not registered in "
+                "this process; register it in a file that the profile names under recipes, and plan again"
+            )
 
 
 def _untrained(
@@ -238,7 +253,16 @@ def tasks(
     root = str(data_root) if data_root is not None else None
     files = tuple(sorted(study.files.items()))
     return [
-        Task(tuple(run.spec for run in group), group[0].dataset, str(store.root), root, device, threads, files)
+        Task(
+            tuple(run.spec for run in group),
+            group[0].dataset,
+            str(store.root),
+            root,
+            device,
+            threads,
+            files,
+            study.profile.recipes,
+        )
         for group in study.groups(missing)
     ], held
 

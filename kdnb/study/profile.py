@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from kdnb.errors import ProfileError
-from kdnb.images import datasets
+from kdnb.images import augment, datasets
 from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Teacher
 from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
 
@@ -137,6 +137,8 @@ class Profile(Strict):
     """what its tables, results and pages are called by"""
     about: str = ""
     """what it is for and what it costs, a sentence"""
+    recipes: tuple[str, ...] = ()
+    """Python files that register augmentation recipes of one's own (`kdnb.images.augment.register`), beside the profile"""
     dataset: DatasetConfig
     """the images"""
     side: int | None = Field(None, ge=8)
@@ -212,6 +214,13 @@ class Profile(Strict):
                         cells[Cell(teachers, student, objective if teachers else NONE)] = None
         return tuple(cells)
 
+    @property
+    def own_recipes(self) -> dict[str, str]:
+        """name → identity, of the augmentations in the grid that somebody registered"""
+        used = {name for each in self.cells for name in (each.student, *(t.augmentation for t in each.teachers))}
+        identities = {name: augment.registered_identity(name) for name in sorted(used)}
+        return {name: identity for name, identity in identities.items() if identity}
+
 
 MOST_SEEDS = 1000
 
@@ -248,6 +257,8 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
     Args:
         overrides: ``dotted.path=value`` with the value in YAML, e.g. ``teacher.train.epochs=2`` or ``seeds=[0, 1]``.
 
+    The files that it names under recipes are run, so that its grid can name what they register.
+
     Raises:
         ProfileError: no such profile, not YAML, an unknown key, a value of the wrong type or range.
     """
@@ -269,6 +280,11 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
     for override in overrides:
         _set(content, override)
+    recipes = content.get("recipes")
+    if isinstance(recipes, list) and all(isinstance(each, str) for each in recipes):
+        content["recipes"] = [str((path.parent / Path(each).expanduser()).resolve()) for each in recipes]
+        for each in content["recipes"]:
+            augment.load_recipes(each)
     try:
         return Profile.model_validate(content)
     except ValidationError as error:

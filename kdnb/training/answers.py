@@ -67,7 +67,16 @@ def views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, de
     recipe, epoch, stream = augment.recipe(view), int(part == "train"), Stream(spec.seed)
     return torch.cat(
         [
-            augment.views(images.to(device), index.numpy(), recipe, stream, epoch, size=spec.side, purpose=Purpose.VIEW)
+            augment.views(
+                images.to(device),
+                index.numpy(),
+                recipe,
+                stream,
+                epoch,
+                size=spec.side,
+                purpose=Purpose.VIEW,
+                interpolation=spec.resize,
+            )
             for images, index in zip(split.images.split(CHUNK), numbers.split(CHUNK), strict=True)
         ]
     )

@@ -366,7 +366,7 @@ def _batches(
     for start in range(0, len(order), chunk):
         index = order[start : start + chunk]
         where = torch.from_numpy(index).to(images.device)
-        shown = augment.views(images[where], index, recipe, stream, epoch, size=spec.side)
+        shown = augment.views(images[where], index, recipe, stream, epoch, size=spec.side, interpolation=spec.resize)
         for batch, batch_labels in zip(shown.split(size), labels[where].split(size), strict=True):
             if len(batch) > 1:
                 yield prepare(batch), batch_labels
