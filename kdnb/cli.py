@@ -5,6 +5,7 @@ An error that a user can mend is one line on standard error and exit code 2; ``-
 """
 
 import functools
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from kdnb import __version__
-from kdnb.errors import KdnbError, ProfileError
+from kdnb.errors import KdnbError, ProfileError, in_one_line
 
 if TYPE_CHECKING:
     from kdnb.study.grid import Plan
@@ -157,7 +158,6 @@ def plan(where: Where, device: str, probe: bool) -> None:
 def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
-    import signal
 
     from kdnb import environment
     from kdnb.study import estimate, execute
@@ -172,8 +172,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
         pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=signal.signal,  # a worker that caught Ctrl-C would go on with the next group
-            initargs=(signal.SIGINT, signal.SIG_DFL),
+            initializer=execute.begin_worker,
         )
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     with pool as executor:
@@ -366,12 +365,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     traceback = "--traceback" in arguments  # wherever it stands
     warnings.showwarning = _warn
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without κ or − shows ? in their place
     try:
         cli.main(args=[a for a in arguments if a != "--traceback"], prog_name="kdnb", standalone_mode=False)
     except KdnbError as error:
         if traceback:
             raise
         click.echo(f"kdnb: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # whoever read the output wants no more of it
+        sys.stderr.close()
+        sys.exit(1)
+    except (OSError, UnicodeError, MemoryError) as error:
+        if traceback:
+            raise
+        click.echo(f"kdnb: {in_one_line(error)}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         click.echo(f"kdnb: {error.format_message()}", err=True)

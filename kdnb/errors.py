@@ -23,3 +23,14 @@ class DivergedError(KdnbError):
 
 class IncompleteError(KdnbError):
     """A study that does not hold all of its runs."""
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of the operating system or of an encoding says, with the path that it is about."""
+    if isinstance(error, OSError):
+        paths = " and ".join(str(each) for each in (error.filename, error.filename2) if each is not None)
+        reason = error.strerror or str(error) or type(error).__name__
+        return f"{paths}: {reason}" if paths else reason
+    if isinstance(error, MemoryError):
+        return "the memory is used up; take fewer workers, a smaller batch_size or fewer maps (observe.maps)"
+    return " ".join(str(error).split()) or type(error).__name__

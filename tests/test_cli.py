@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,64 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capfd):
     assert told.err.startswith("kdnb: ")
     assert len(told.err.splitlines()) == 1
     assert told.out == ""
+
+
+def test_what_the_operating_system_says_is_one_line_with_the_path(tmp_path, monkeypatch, capfd):
+    for error, said in (
+        (PermissionError(13, "Permission denied", str(tmp_path / "x")), f"kdnb: {tmp_path / 'x'}: Permission denied"),
+        (OSError(40, "Too many levels of symbolic links", "loop"), "kdnb: loop: Too many levels of symbolic links"),
+        (OSError(28, "No space left on device"), "kdnb: No space left on device"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "kdnb: 'utf-8' codec can't decode"),
+        (MemoryError(), "kdnb: the memory is used up; take fewer workers"),
+    ):
+
+        def fails(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr("kdnb.study.profile.load", fails)
+        assert run("status") == 2
+        shown = capfd.readouterr().err
+        assert shown.startswith(said)
+        assert len(shown.splitlines()) == 1
+        with pytest.raises(type(error)):
+            run("status", "--traceback")
+
+
+@pytest.mark.parametrize("option", ["--store", "--data-root"])
+def test_a_home_that_does_not_exist_is_named(option, capfd):
+    assert run("status", option, "~nobody-of-that-name/x") == 2
+    assert "~nobody-of-that-name/x begins in a home folder that does not exist here" in capfd.readouterr().err
+
+
+def test_a_user_without_a_home_is_shown_what_to_name(tmp_path):
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_DATA_HOME", "KDNB_STORE")
+    }
+    code = "import pwd; pwd.getpwuid = {}.__getitem__; from kdnb.cli import main; main(['status'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give the whole path (--store and --data-root" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_lacks_a_sign_shows_a_question_mark(tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    code = (
+        "import click; from kdnb import cli; "
+        "cli.cli.add_command(click.command('say')(lambda: click.echo('κ − 1'))); cli.main(['say'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "? ? 1\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_device_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kdnb.cli", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
 
 
 def test_traceback_shows_where_an_error_came_from():

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -67,16 +68,38 @@ def test_a_training_killed_from_outside_ends_as_an_uninterrupted_one(digits, uni
     finish(tmp_path, digits, uninterrupted)
 
 
-def test_ctrl_c_stops_all_workers_and_what_waits_is_not_begun(tmp_path):
-    command = [sys.executable, "-m", "kdnb.cli", "run", "--store", str(tmp_path), "--epochs", "300", "--seeds", "0-3",
+def two_workers(folder):
+    """`kdnb run --workers 2`, both of which are training."""
+    command = [sys.executable, "-m", "kdnb.cli", "run", "--store", str(folder), "--epochs", "300", "--seeds", "0-3",
                "--set", 'grid=[{teachers: [[], [weak]]}]', "--set", "origin=fresh", "--device", "cpu",
                "--workers", "2"]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while len(list((tmp_path / "checkpoints").glob("*.safetensors"))) < 2:
+    while len(list((folder / "checkpoints").glob("*.safetensors"))) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+def test_no_worker_outlives_the_command(how, tmp_path):
+    process = two_workers(tmp_path)
+    workers = [
+        each
+        for each in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(each.cmdline())
+    ]
+    assert len(workers) == 2
+    process.send_signal(how)  # to the command alone, as a scheduler does
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert (len(gone), alive) == (2, [])
+    assert process.wait() == -how
+    process.stderr.close()
+
+
+def test_ctrl_c_stops_all_workers_and_what_waits_is_not_begun(tmp_path):
+    process = two_workers(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -6,6 +6,15 @@ from kdnb.errors import ProfileError
 from kdnb.study import profile as profiles
 from kdnb.study.cell import Cell, Teacher
 
+MINE = """name: mine
+dataset: {name: digits}
+seeds: [3]
+teacher: &network
+  model: {name: resnet8-w8}
+  train: {epochs: 1, schedule: {kind: one-cycle}}
+student: *network
+"""
+
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == ["cpu", "cpu-lt", "cpu-scratch", "cpu-text", "smoke"]
@@ -26,11 +35,7 @@ def test_every_profile_of_the_package_is_valid_and_has_the_papers_trials(name):
 
 def test_a_users_own_file_works_where_a_name_does_and_has_the_eight_trials(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text(
-        "name: mine\ndataset: {name: digits}\nseeds: [3]\n"
-        "teacher: &network\n  model: {name: resnet8-w8}\n  train: {epochs: 1, schedule: {kind: one-cycle}}\n"
-        "student: *network\n"
-    )
+    path.write_text(MINE)
     profile = profiles.load(str(path))
     assert profile.seeds == (3,)
     assert len(profile.cells) == 10
@@ -65,11 +70,39 @@ def test_overrides_change_single_settings_and_nothing_that_shares_their_text():
         ("epochs", r"'epochs' is not of the form path=value"),
         ("name.x=1", r"name is a value"),
         ("seeds=[1", r"not YAML"),
+        ("student.train.epochs=1:30", r"student\.train\.epochs: .*got '1:30'"),  # YAML 1.1: 90
+        ("student.train.epochs=yes", r"student\.train\.epochs: .*got 'yes'"),  # YAML 1.1: true, and so 1
+        ("student.train.epochs=true", r"epochs is a number, not True"),
+        ("student.train={epochs: 2, epochs: 3}", r"'epochs' stands there twice"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_with_its_value(override, message):
     with pytest.raises(ProfileError, match=message):
         profiles.load("smoke", [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "value"),
+    [
+        ("student.train.epochs=010", lambda profile: profile.student.train.epochs, 10),  # YAML 1.1: 8
+        ("student.train.learning_rate=5e-2", lambda profile: profile.student.train.learning_rate, 0.05),
+        ("student.train.nesterov=no", lambda profile: profile.student.train.nesterov, False),
+        ("dataset.name=imagefolder:/data/set #1", lambda profile: profile.dataset.name, "imagefolder:/data/set #1"),
+        ("about=2024-05-01", lambda profile: profile.about, "2024-05-01"),
+    ],
+)
+def test_what_is_typed_is_what_is_used(override, where, value):
+    found = where(profiles.load("smoke", [override]))
+    assert (type(found), found) == (type(value), value)
+
+
+def test_a_key_that_a_file_gives_twice_is_an_error_and_a_merge_is_not(tmp_path):
+    text = (tmp_path / "mine.yaml").write_text
+    text(MINE + "name: again\n")
+    with pytest.raises(ProfileError, match=r"mine\.yaml is not YAML that can be used: 'name' stands there twice"):
+        profiles.load(str(tmp_path / "mine.yaml"))
+    text(MINE.replace("student: *network", "student: {<<: *network, model: {name: resnet8-w4}}"))
+    assert profiles.load(str(tmp_path / "mine.yaml")).student.model.name == "resnet8-w4"
 
 
 def test_an_unknown_profile_is_an_error_that_lists_the_names():

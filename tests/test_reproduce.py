@@ -41,14 +41,41 @@ def test_what_is_not_installed_is_said_before_anything_is_trained(tmp_path, monk
     assert not (tmp_path / "store").exists()
 
 
-def test_a_folder_of_something_else_is_not_removed(tmp_path):
-    (tmp_path / "project" / "source").mkdir(parents=True)
-    (tmp_path / "project" / "source" / "thesis.tex").write_text("years of work")
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "source/thesis.tex",
+        "source/_toc.yml",
+        "source/notebooks/mine.ipynb",
+        "html/index.html",
+        "html/_build/html/index.html",
+    ],
+)
+def test_a_folder_of_something_else_is_not_removed(theirs, tmp_path):
+    """Somebody's own Jupyter Book least of all, which has the names that ours has."""
+    file = tmp_path / "project" / theirs
+    file.parent.mkdir(parents=True)
+    file.write_text("years of work")
+    for other in ("source/_toc.yml", "source/notebooks/own.ipynb") if theirs.startswith("source") else ():
+        (tmp_path / "project" / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / other).write_text("years of work")
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(
-        ProfileError, match=r"source is not of an earlier call and would be removed; name another folder"
+        ProfileError, match=r"was not made by kdnb reproduce and would be replaced; name another folder"
     ):
         reproduce.reproduce(reproduce.parse("published", []), [PAGE], out=tmp_path / "project")
-    assert (tmp_path / "project" / "source" / "thesis.tex").exists()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert file.read_text() == "years of work"
+
+
+def test_a_link_to_somebodys_folder_is_not_followed(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / reproduce.MARK).write_text("")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "source").symlink_to(tmp_path / "thesis")
+    with pytest.raises(ProfileError, match="was not made by kdnb reproduce"):
+        reproduce.reproduce(reproduce.parse("published", []), [PAGE], out=tmp_path / "out")
+    assert (tmp_path / "thesis").is_dir()
 
 
 def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):

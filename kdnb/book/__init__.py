@@ -3,3 +3,7 @@
 Results are opened, or trained first (`opening`), drawn (`style`, `figures`, `explorers`) and placed on pages (`pages`); the
 whole book is made again with other parameters (`reproduce`), and its reference writes itself (`reference`).
 """
+
+from kdnb.book.opening import Parameters, open_results
+
+__all__ = ["Parameters", "open_results"]

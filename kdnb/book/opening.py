@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
+from kdnb.paths import user_path
 from kdnb.study import execute, grid, profile
 from kdnb.study.grid import Study
 from kdnb.study.store import Store
@@ -64,7 +65,7 @@ def open_results(asked: Parameters, store: Store | None = None) -> Results:
     seeds = profile.parse_seeds(asked.seeds) if asked.seeds else None
     root = asked.data_root or None
     if asked.profile == PUBLISHED:
-        found = results.read(results.published(str(Path(asked.results).expanduser()) if asked.results else None), seeds)
+        found = results.read(results.published(str(user_path(asked.results)) if asked.results else None), seeds)
         require_cells(found.profile)
         return found
     settings = profile.load(asked.profile)
@@ -73,7 +74,7 @@ def open_results(asked: Parameters, store: Store | None = None) -> Results:
     planned = grid.plan(settings, root=root, seeds=seeds)
     study, dataset = planned.study, planned.dataset
     name = f"{settings.name}-{_digest(study)}"
-    folder = Path(asked.results).expanduser() if asked.results else store.root / "results" / name
+    folder = user_path(asked.results) if asked.results else store.root / "results" / name
     try:
         publish.require_same_study(results.settings(settings, dataset.hash, settings.own_recipes), study.seeds, folder)
     except IncompleteError:

@@ -22,6 +22,9 @@ from kdnb.study.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the notebooks and the book's prose are not in the installed package."""
 
+MARK = ".made-by-kdnb-reproduce"
+"""A file that this command leaves in each folder that it makes; it removes no folder without one."""
+
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 """Its command line, of this interpreter's environment whatever the PATH is."""
 
@@ -89,10 +92,8 @@ def reproduce(
     for page in wanted:
         if page not in there:
             raise ProfileError(f"no page {page!r}; there are {', '.join(there)}")
-    if out and not _is_ours(Path(out) / "source"):
-        raise ProfileError(
-            f"{Path(out) / 'source'} is not of an earlier call and would be removed; name another folder: --out"
-        )
+    if out:
+        _require_ours(Path(out))
     for needed in ("ipykernel", "jupyter_book")[: 2 if build else 1]:
         if importlib.util.find_spec(needed) is None:
             raise KdnbError(f"this needs {needed}, which is not installed: pip install kdnb[book]")
@@ -100,6 +101,7 @@ def reproduce(
     found = open_results(asked, opened)
     folder = Path(out) if out else Path("_build") / "reproduce" / found.profile.name
     folder = folder.resolve()
+    _require_ours(folder)
     source = folder / "source"
     _lay_out(source)
     chosen = tuple(wanted) or tuple(there)
@@ -127,15 +129,27 @@ def reproduce(
     return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
 
 
-def _is_ours(source: Path) -> bool:
-    """Whether an earlier call laid out the book's sources there, or nothing is."""
-    return not source.exists() or ((source / "_toc.yml").is_file() and (source / "notebooks").is_dir())
+def _require_ours(folder: Path) -> None:
+    """Raises:
+    ProfileError: the folder holds what would be overwritten and no earlier call made."""
+    for part in (folder / "source", folder / "html"):
+        if part.is_symlink() or (part.exists() and not (part / MARK).is_file()):
+            raise ProfileError(
+                f"{part} was not made by kdnb reproduce and would be replaced; name another folder (--out), or move it away"
+            )
+
+
+def _fresh(folder: Path) -> None:
+    """An empty folder with our mark, in the place of one that has it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARK).write_text("kdnb reproduce made this folder and replaces it at its next call.\n", encoding="utf-8")
 
 
 def _lay_out(source: Path) -> None:
     """The book's sources beside the pages that are about to be run."""
-    shutil.rmtree(source, ignore_errors=True)
-    source.mkdir(parents=True)
+    _fresh(source)
     for name in ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff", "package.json", "package-lock.json"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, source / name)
@@ -186,6 +200,7 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
 
 
 def _build(source: Path, html: Path) -> Path:
+    _fresh(html)
     command = [*JUPYTER_BOOK, "build", str(source), "--path-output", str(html), "-q", "-n", "-W"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     index = html / "_build" / "html" / "index.html"

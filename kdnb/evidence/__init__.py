@@ -3,3 +3,10 @@
 The store becomes one tidy table (`table`) of measures (`measures`, `overlap`); declared claims (`claims`) are judged by it
 (`statistics`), beside the paper's own numbers (`paper`); what is published is small text (`publish`, `results`, `diff`).
 """
+
+from kdnb.evidence.claims import Claim, ClaimSet
+from kdnb.evidence.predictions import Predictions
+from kdnb.evidence.results import Results, read
+from kdnb.evidence.table import select
+
+__all__ = ["Claim", "ClaimSet", "Predictions", "Results", "read", "select"]

@@ -37,7 +37,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -48,6 +47,7 @@ from kdnb.errors import DataError
 from kdnb.images import readers
 from kdnb.images.readers import Content, FolderSource, ZipSource
 from kdnb.images.readers import Split as Split
+from kdnb.paths import own_folder, user_path
 
 DECODER = 2
 """Raised when the code would decode files to other pixels or another order, so that no old cached tensor is taken for a new
@@ -113,7 +113,7 @@ def load(
     elif match := re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name):
         dataset = _subset(name, match, folder, train_list, split_seed)
     elif name.startswith("imagefolder:"):
-        dataset = _imagefolder(name, Path(name.removeprefix("imagefolder:")).expanduser(), size)
+        dataset = _imagefolder(name, user_path(name.removeprefix("imagefolder:")), size)
     else:
         raise DataError(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
@@ -125,13 +125,13 @@ def load(
 def data_root(root: str | Path | None = None) -> Path:
     """Where data sets lie: `root`, else ``KDNB_DATA``, else a folder in the user's cache."""
     chosen = root or os.environ.get("KDNB_DATA") or cache_root() / "data"
-    return Path(chosen).expanduser()
+    return user_path(chosen)
 
 
 def cache_root() -> Path:
     """Where decoded images are kept: ``KDNB_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("KDNB_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("kdnb", appauthor=False))
+    return user_path(chosen) if chosen else own_folder("cache")
 
 
 def content_hash(dataset: Dataset) -> str:
@@ -313,7 +313,7 @@ def _from_seed(name: str, full: Dataset, keep: Sequence[int], seed: int) -> NDAr
 def find_list(train_list: str | Path, root: Path) -> Path:
     """The list of that path; of that name in the data root; of that name in the package."""
     package = Path(str(resources.files("kdnb"))) / "data"
-    for path in (Path(train_list).expanduser(), root / train_list, package / train_list):
+    for path in (user_path(train_list), root / train_list, package / train_list):
         if path.is_file():
             return path
     raise DataError(

@@ -3,3 +3,10 @@
 A profile (`profile`) becomes a grid of cells (`cell`) and runs (`grid`); what the store (`store`) lacks is trained on any
 executor (`execute`), at a cost that is known before (`estimate`).
 """
+
+from kdnb.study.cell import Cell, Teacher
+from kdnb.study.grid import Plan, Run, Study, plan
+from kdnb.study.profile import Profile
+from kdnb.study.store import Entry, Store
+
+__all__ = ["Cell", "Entry", "Plan", "Profile", "Run", "Store", "Study", "Teacher", "plan"]

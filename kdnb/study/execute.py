@@ -7,6 +7,10 @@ when what it starts from and learns from is in the store.
 """
 
 import hashlib
+import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -92,6 +96,19 @@ class Report:
         if self.failed:
             name, reason = next(iter(self.failed.items()))
             raise IncompleteError(f"{len(self.failed)} runs are missing; {name}: {reason}")
+
+
+def begin_worker() -> None:
+    """For the processes of a pool, to call first: Ctrl-C ends them, and so does the end of their parent, whatever ended it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker that caught it would go on with the next group
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)  # in the midst of what it does; the next call goes on from the last whole epoch
+
+        threading.Thread(target=follow, daemon=True).start()
 
 
 @lru_cache(maxsize=2)

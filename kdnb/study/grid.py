@@ -10,6 +10,7 @@ from typing import Any
 from kdnb.errors import DataError
 from kdnb.images import augment
 from kdnb.images.datasets import Dataset
+from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
 from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile, TrainedOrigin, WeightsFile
@@ -191,8 +192,8 @@ def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], di
             runs.append(Run(f"origin-{name}", spec, empty | {"student": "", "objective": ""}, config.dataset))
             starts[name] = RunOrigin(run=spec.id)
         elif isinstance(config, WeightsFile):
-            digest = _digest(Path(config.path).expanduser())
-            files[digest] = str(Path(config.path).expanduser().resolve())
+            digest = _digest(user_path(config.path))
+            files[digest] = str(user_path(config.path).resolve())
             starts[name] = FileOrigin(sha256=digest)
         else:
             starts[name] = ImageNetOrigin()

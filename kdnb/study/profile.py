@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from kdnb.errors import ProfileError
 from kdnb.images import augment, datasets
+from kdnb.paths import user_path
 from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Teacher
 from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
 
@@ -263,7 +264,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         ProfileError: no such profile, not YAML, an unknown key, a value of the wrong type or range.
     """
     packaged = resources.files("kdnb") / "profiles" / f"{name}.yaml"
-    path = Path(name).expanduser()
+    path = user_path(name)
     if name in names():
         text = packaged.read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
@@ -282,7 +283,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         _set(content, override)
     recipes = content.get("recipes")
     if isinstance(recipes, list) and all(isinstance(each, str) for each in recipes):
-        content["recipes"] = [str((path.parent / Path(each).expanduser()).resolve()) for each in recipes]
+        content["recipes"] = [str((path.parent / user_path(each)).resolve()) for each in recipes]
         for each in content["recipes"]:
             augment.load_recipes(each)
     try:
@@ -291,11 +292,45 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         raise ProfileError(f"{name}: {explain(error)}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as people type it: a number is in decimals, true and false alone are truth values, no key stands there twice. Other
+    plain words stay text, as yes, 010, 1:30 and 2024-05-01, which YAML 1.1 takes for 1, 8, 90 and a date."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # not those of its parent
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+        for key in keys:
+            if keys.count(key) > 1:
+                mark = f"in line {node.start_mark.line + 1} and after"
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands there twice, {mark}; keep one")
+        return super().construct_mapping(node, deep)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", r"true|True|false|False", "tTfF"),
+    ("tag:yaml.org,2002:int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?",
+        "-+.0123456789",
+    ),
+    ("tag:yaml.org,2002:null", r"~|null|Null||", ("~", "n", "N", "")),
+    (_MERGE, "<<", "<"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError) as error:
+        raise ProfileError(f"{where} is not YAML that can be used: {' '.join(str(error).split())}") from None
 
 
 def _apart(content: Any) -> Any:
@@ -314,7 +349,8 @@ def _set(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(key, {})
         if not isinstance(content, dict):
             raise ProfileError(f"{override!r}: {key} is a value, nothing lies below it")
-    content[last] = _yaml(value, f"the value of {override!r}")
+    # YAML would take what follows " #" for a comment; on a command line it is part of what was typed, as of a path.
+    content[last] = value if re.search(r"(^|\s)#", value) else _yaml(value, f"the value of {override!r}")
 
 
 def explain(error: ValidationError, model: type[BaseModel] = Profile) -> str:

@@ -29,7 +29,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import safetensors.torch
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -37,6 +36,7 @@ from torch import Tensor
 
 from kdnb.errors import StoreError
 from kdnb.images.datasets import Dataset
+from kdnb.paths import own_folder, user_path
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import Observations
 from kdnb.training.spec import RunSpec
@@ -51,7 +51,7 @@ _FILES = (
 def default_root() -> Path:
     """``KDNB_STORE``, else a folder in the user's data."""
     chosen = os.environ.get("KDNB_STORE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("kdnb", appauthor=False)) / "store"
+    return user_path(chosen) if chosen else own_folder("data") / "store"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Store:
     """All runs below one folder."""
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root).expanduser() if root is not None else default_root()
+        self.root = user_path(root) if root is not None else default_root()
 
     @property
     def checkpoints(self) -> Checkpoints:

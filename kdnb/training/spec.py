@@ -30,6 +30,16 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_values_are_no_numbers(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for name, value in given.items():
+                field = cls.model_fields.get(name)
+                if isinstance(value, bool) and field is not None and field.annotation in (int, float, int | None):
+                    raise ValueError(f"{name} is a number, not {value}")
+        return given
+
     def canonical(self) -> dict[str, Any]:
         """What is hashed: the JSON form without later fields at their neutral value."""
         plain = self.model_dump(mode="json")
