@@ -121,11 +121,13 @@ def plan(where: Where, device: str, probe: bool) -> None:
 
     planned, store = where.plan(), where.open_store()
     study, dataset = planned.study, planned.dataset
+    counts = dataset.train.labels.bincount(minlength=len(dataset.classes)).tolist()
     waiting, held = execute.tasks(study, store)
     lacking = sum(len(task.specs) for task in waiting)
     click.echo(
         f"{study.profile.name}: {len(held) + lacking} runs, {len(held)} in {store.root}, {lacking} to train, on "
-        f"{dataset.name} ({len(dataset.train)} + {len(dataset.validation)} images, hash {dataset.hash})"
+        f"{dataset.name} ({len(dataset.train)} + {len(dataset.validation)} images, {min(counts)} to {max(counts)} of each of "
+        f"{len(counts)} classes to train on, hash {dataset.hash})"
     )
     for run in held:
         if run in study.origins:

@@ -7,6 +7,7 @@ import pickle
 import re
 import shlex
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -130,6 +131,14 @@ def flat(mode: str, colour: object, size: tuple[int, int] = (32, 32)) -> Image.I
     return Image.new(mode, size, colour)
 
 
+def twelve_bits(shade: int, side: int = 8) -> bytes:
+    """A TIFF of one shade with 12 bits a pixel, two pixels in three bytes, which Pillow reads and does not write."""
+    pixels = (shade << 12 | shade).to_bytes(3, "big") * (side * side // 2)
+    tags = {256: side, 257: side, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: side, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 def palette(red: int, green: int, blue: int) -> Image.Image:
     image = Image.new("P", (24, 24), 1)
     image.putpalette([0, 0, 0, red, green, blue])
@@ -142,6 +151,12 @@ def shuffled(split: Split, seed: int) -> Split:
 
 def refuse(*_: object) -> None:
     raise AssertionError("called")
+
+
+@pytest.fixture(autouse=True)
+def _small_cifars_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that tests write have three classes of a few images."""
+    monkeypatch.setattr(datasets, "CIFAR100_IMAGES", None)
 
 
 @pytest.fixture(scope="session")
@@ -605,11 +620,144 @@ def test_an_image_folder_is_the_same_wherever_it_lies(tmp_path):
     assert str(tmp_path) not in repr(here)
 
 
-def test_a_link_to_nowhere_is_no_image(tmp_path):
+def test_links_to_nowhere_are_counted_and_named(tmp_path):
+    """As git annex and DVC leave them for files that were not fetched."""
+    folder = pets(tmp_path / "pets")
+    load(f"imagefolder:{folder}", size=32)
+    for name in ("b.png", "a.png"):
+        (folder / "train" / "cat" / name).symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"2 links lead nowhere, the first train/cat/a\.png; fetch what they stand for"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_a_link_to_a_folder_above_it_is_named(tmp_path):
+    folder = pets(tmp_path / "pets")
+    (folder / "train" / "cat" / "again").symlink_to(folder / "train")
+    with pytest.raises(DataError, match=r"train/cat/again.* is a link to a folder that holds it"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_images_in_subfolders_and_behind_links_to_folders_are_read(tmp_path):
+    folder, more = pets(tmp_path / "pets"), tmp_path / "more"
+    write_tree(folder, {"train/cat/kittens/a.png": np.zeros((32, 32, 3), np.uint8)})
+    write_tree(more, {"b.png": np.ones((32, 32, 3), np.uint8)})
+    (folder / "train" / "dog" / "puppies").symlink_to(more)
+    train = load(f"imagefolder:{folder}", size=32).train
+    assert {"cat/kittens/a.png", "dog/puppies/b.png"} < set(train.names)
+    assert torch.bincount(train.labels).tolist() == [2, 2]
+
+
+def test_every_ending_that_pillow_reads_is_an_image(tmp_path):
+    folder = pets(tmp_path / "pets")
+    (folder / "train" / "cat" / "a.jfif").write_bytes(png(flat("RGB", (90, 90, 90)), "jpeg"))
+    (folder / "train" / "cat" / "b.TIF").write_bytes(png(flat("RGB", (9, 9, 9)), "tiff"))
+    assert len(load(f"imagefolder:{folder}", size=32).train) == 4
+
+
+def test_a_file_that_may_be_an_image_is_never_left_out_in_silence(tmp_path):
+    folder = pets(tmp_path / "pets")
+    for name in ("a.heic", "b.raw"):
+        (folder / "train" / "cat" / name).write_bytes(b"?")
+    with pytest.raises(DataError, match=r"2 files are no images that can be read here, the first train/cat/a\.heic"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_what_is_known_to_be_no_image_is_left_out(tmp_path):
     folder = pets(tmp_path / "pets")
     before = load(f"imagefolder:{folder}", size=32)
-    (folder / "train" / "cat" / "gone.png").symlink_to(tmp_path / "gone.png")
+    for name in ("train/cat/.DS_Store", "train/cat/Thumbs.db", "train/notes.txt", "test/dog/LICENSE", "poster.png"):
+        (folder / name).write_bytes(b"?")
+    write_tree(folder, {"train/cat/.ipynb_checkpoints/a.png": np.zeros((32, 32, 3), np.uint8)})
     assert load(f"imagefolder:{folder}", size=32).hash == before.hash
+
+
+def test_an_image_in_a_split_and_in_no_class_is_named(tmp_path):
+    folder = write_tree(pets(tmp_path / "pets"), {"train/a.png": np.zeros((32, 32, 3), np.uint8)})
+    with pytest.raises(DataError, match=r"1 images lie in a split and in no class, the first train/a\.png"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_a_photograph_is_turned_as_its_exif_orientation_says(tmp_path):
+    folder, image = pets(tmp_path / "pets"), np.zeros((32, 32, 3), np.uint8)
+    image[:16] = 255  # the upper half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the upper half is the right one
+    (folder / "train" / "cat" / "a.png").write_bytes(png(Image.fromarray(image), exif=exif))
+    train = load(f"imagefolder:{folder}", size=32).train
+    turned = train.images[train.names.index("cat/a.png")]
+    assert (turned[:, :, 16:] == 255).all()
+    assert (turned[:, :, :16] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (b"P5 8 8 65535\n" + (77 * 257).to_bytes(2, "big") * 64, "pgm"),
+        (png(np.full((8, 8), 77 * 257, np.uint16), "tiff"), "tiff"),
+        (twelve_bits(77 << 4), "tiff"),
+    ],
+    ids=["16-bit PGM", "16-bit TIFF", "12-bit TIFF"],
+)
+def test_of_deeper_grey_the_highest_eight_bits_are_taken(tmp_path, content, suffix):
+    folder = pets(tmp_path / "pets")
+    (folder / "train" / "cat" / f"a.{suffix}").write_bytes(content)
+    train = load(f"imagefolder:{folder}", size=8).train
+    assert (train.images[train.names.index(f"cat/a.{suffix}")] == 77).all()
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_pixels_of_unknown_range_are_refused(tmp_path, kind, mode):
+    folder = pets(tmp_path / "pets")
+    (folder / "train" / "cat" / "a.tiff").write_bytes(png(np.full((8, 8), 0.5, kind), "tiff"))
+    with pytest.raises(DataError, match=rf"a\.tiff cannot be decoded .*of mode {mode}, whose range is not known"):
+        load(f"imagefolder:{folder}", size=8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_a_name_that_is_no_text_is_named(tmp_path):
+    folder = pets(tmp_path / "pets")
+    os.rename(os.fsencode(folder / "train" / "cat"), os.fsencode(folder / "train") + b"/caf\xe9")
+    with pytest.raises(DataError, match=r"the name b'train/caf.xe9/cat_s_000000\.png' is not UTF-8"):
+        load(f"imagefolder:{folder}", size=8)
+
+
+def test_a_single_training_image_is_refused(tmp_path):
+    folder = write_tree(
+        tmp_path / "one", {f"{split}/cat/a.png": np.zeros((8, 8, 3), np.uint8) for split in ("train", "test")}
+    )
+    with pytest.raises(DataError, match="has 1 training image; batch normalisation needs two"):
+        load(f"imagefolder:{folder}", size=8)
+
+
+def test_pixels_of_the_cache_that_were_changed_are_decoded_again(tmp_path, own_cache):
+    folder = pets(tmp_path / "pets")
+    before = load(f"imagefolder:{folder}", size=32)
+    (cached,) = (own_cache / "decoded").glob("*.safetensors")
+    content = bytearray(cached.read_bytes())
+    content[-3000:] = bytes(3000)
+    cached.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"is damaged \(it is not what was written\); decoding again"):
+        again = load(f"imagefolder:{folder}", size=32)
+    assert torch.equal(again.train.images, before.train.images)
+    assert torch.equal(again.validation.images, before.validation.images)
+
+
+def test_a_file_replaced_by_one_of_equal_size_and_time_is_seen(tmp_path):
+    """As `rsync --times` does."""
+    folder = pets(tmp_path / "pets")
+    before = load(f"imagefolder:{folder}", size=8)
+    file = folder / "train" / "cat" / "cat_s_000000.png"
+    status, content = file.stat(), file.read_bytes()
+    pixels = png(255 - np.asarray(Image.open(io.BytesIO(content))), compress_level=0)
+    for one in (file, folder / "train" / "dog" / "dog_s_000000.png"):
+        one.write_bytes(png(np.asarray(Image.open(one)), compress_level=0))
+    status, first = file.stat(), load(f"imagefolder:{folder}", size=8)
+    assert first.hash == before.hash
+    assert len(pixels) == status.st_size
+    (tmp_path / "new.png").write_bytes(pixels)
+    os.utime(tmp_path / "new.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(tmp_path / "new.png", file)
+    assert load(f"imagefolder:{folder}", size=8).hash != before.hash
 
 
 def test_an_image_folder_named_by_a_dot_has_its_own_name(tmp_path, monkeypatch):
@@ -694,6 +842,44 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path, keep):
         DataError, match=r"pets: test/dog/dog_s_000000\.png cannot be decoded.*fetch it again or remove"
     ):
         load(f"imagefolder:{tmp_path / 'pets'}", size=32)
+
+
+# -- the whole of CIFAR-100 ------------------------------------------------------------------------------------------
+
+
+def test_a_cifar_tree_that_lacks_images_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "CIFAR100_IMAGES", (4, 2))
+    images = pictures(classes=[f"class{number:02d}" for number in range(100)])
+    write_tree(tmp_path / "whole" / "cifar100", images)
+    assert len(load("cifar100", root=tmp_path / "whole").classes) == 100
+    one = {name: image for name, image in images.items() if name != "train/class07/class07_s_000000.png"}
+    write_tree(tmp_path / "one" / "cifar100", one)
+    with pytest.raises(DataError, match="train has 3 images of class class07 where it should have 4"):
+        load("cifar100", root=tmp_path / "one")
+    write_tree(tmp_path / "test" / "cifar100", {n: i for n, i in images.items() if not n.startswith("test/class99")})
+    with pytest.raises(DataError, match="test has 0 images of class class99 where it should have 2"):
+        load("cifar100", root=tmp_path / "test")
+
+
+def test_a_zip_of_two_top_folders_is_refused(tmp_path):
+    archive = write_zip(tmp_path, pictures())
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("__MACOSX/cifar100/train/apple/._apple_s_000000.png", b"?")
+    load("cifar100", root=tmp_path)
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("other/train/apple/apple_s_000000.png", png(np.zeros((32, 32, 3), np.uint8)))
+    with pytest.raises(DataError, match=r"has 2 top folders, cifar100, other; expected one"):
+        load("cifar100", root=tmp_path)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_of_the_pickles_that_name_no_class_are_refused(tmp_path, label):
+    folder = write_pickles(tmp_path, pictures())
+    content = official(pictures())
+    content["train"]["fine_labels"][0] = label
+    (folder / "train").write_bytes(python2_pickle(content["train"]))
+    with pytest.raises(DataError, match=f"labels from .*{label}.* for 3 classes"):
+        load("cifar100", root=tmp_path)
 
 
 # -- fashion-mnist ---------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ from kdnb.images.readers import Content, FolderSource, ZipSource
 from kdnb.images.readers import Split as Split
 from kdnb.paths import own_folder, user_path
 
-DECODER = 2
+DECODER = 3
 """Raised when the code would decode files to other pixels or another order, so that no old cached tensor is taken for a new
 one."""
 
@@ -119,6 +119,8 @@ def load(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
             "cifar100-imb<factor>, these with -rest, fashion-mnist and imagefolder:<path>"
         )
+    if len(dataset.train) < 2:
+        raise DataError(f"{name} has {len(dataset.train)} training image; batch normalisation needs two at least")
     return dataset if dataset.hash else replace(dataset, hash=content_hash(dataset))
 
 
@@ -189,6 +191,7 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
         "mean": dataset.mean,
         "std": dataset.std,
         "hash": dataset.hash,
+        "digest": _digest(dataset),
     }
     temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
@@ -208,7 +211,7 @@ def _read_cache(path: Path) -> Dataset:
             Split(file.get_tensor(f"{part}.images"), file.get_tensor(f"{part}.labels"), tuple(about[part]))
             for part in ("train", "validation")
         )
-    return Dataset(
+    dataset = Dataset(
         about["name"],
         tuple(about["classes"]),
         train,
@@ -217,6 +220,20 @@ def _read_cache(path: Path) -> Dataset:
         tuple(about["std"]),
         about["hash"],
     )
+    if _digest(dataset) != about["digest"]:
+        raise ValueError("it is not what was written")
+    return dataset
+
+
+def _digest(dataset: Dataset) -> str:
+    """Of every byte that a cached data set consists of; unlike the content hash, of names and order too."""
+    about = [dataset.name, dataset.classes, dataset.mean, dataset.std, dataset.hash]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for split in (dataset.train, dataset.validation):
+        digest.update(json.dumps(split.names).encode())
+        for tensor in (split.images, split.labels):
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 # -- digits ----------------------------------------------------------------------------------------------------------
@@ -263,7 +280,20 @@ def _images(source: readers.Source) -> Content:
     return readers.tree(source, ("test",), readers.CIFAR_SIDE)
 
 
+CIFAR100_IMAGES: tuple[int, int] | None = (500, 100)
+"""training and test images of each class; None leaves them uncounted"""
+
+
 def _cifar100_of(content: Content) -> Dataset:
+    for part, split, count in zip(("train", "test"), content[1:], CIFAR100_IMAGES or (), strict=False):
+        there = np.bincount(split.labels.numpy(), minlength=100)
+        if len(there) != 100 or (there != count).any():
+            worst = int(np.abs(there - count).argmax())
+            name = content.classes[worst] if worst < len(content.classes) else f"number {worst + 1}"
+            raise DataError(
+                f"this is not the whole CIFAR-100: {part} has {there[worst]} images of class {name} where it should have "
+                f"{count}; fetch it again"
+            )
     train, validation = (_sorted(split, split.names) for split in (content.train, content.validation))
     return Dataset("cifar100", content.classes, train, validation, CIFAR_MEAN, CIFAR_STD)
 
@@ -430,29 +460,26 @@ def _imagefolder_of(name: str, content: Content) -> Dataset:
 
 
 def _fingerprint(paths: Any) -> str:
-    """Path, size and time of change of each file: enough to see that a file is another."""
+    """Path and marks of each file: enough to see that a file is another."""
     marks = []
     for path in paths:
         try:
             status = path.stat()
         except FileNotFoundError:
             raise DataError(f"{path} is missing; fetch the data set again, or remove {path.parent}") from None
-        marks.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+        marks.append([str(path.resolve()), *_marks(status)])
     return json.dumps(marks)
 
 
+def _marks(status: os.stat_result) -> tuple[int, ...]:
+    """Size and times of a file, and which file it is: a copy that replaces it keeps its size and one time at most."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def _tree_fingerprint(folder: Path) -> str:
-    """A digest over names, sizes and times below ``folder/split/class``."""
-    digest = hashlib.sha256(str(folder.resolve()).encode())
-    for split in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
-        for label in sorted(entry.path for entry in os.scandir(split) if entry.is_dir()):
-            entries = sorted(
-                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-                for entry in os.scandir(label)
-                if entry.is_file()  # not a link to nowhere
-            )
-            digest.update(json.dumps([label, entries]).encode())
-    return digest.hexdigest()
+    """A digest over names and marks of all files in a tree of images."""
+    files = [(name, *_marks((folder / name).stat())) for name in FolderSource(folder).files()]
+    return hashlib.sha256(json.dumps([str(folder.resolve()), files]).encode()).hexdigest()
 
 
 # -- what is there ---------------------------------------------------------------------------------------------------

@@ -20,12 +20,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from kdnb.errors import DataError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+Image.init()
+SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+"""what Pillow opens"""
+
+NO_IMAGES = frozenset(
+    {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".db", ".ini", ""}
+)
+"""endings of files that lie beside images and are none, as notes, lists, Thumbs.db; so are all whose names begin with a dot"""
+
 CIFAR_SIDE = 32
 
 
@@ -79,6 +87,8 @@ def cifar100_pickles(folder: Path) -> Content:
         pixels = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
         if len(labels) != len(pixels):
             raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+            raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())} for {len(classes)} classes")
         names = tuple(
             f"{classes[label]}/{file}" for label, file in zip(labels.tolist(), content["filenames"], strict=True)
         )
@@ -134,12 +144,12 @@ def idx(folder: Path, stem: str) -> NDArray[np.uint8]:
 
 
 class Source(Protocol):
-    """Image files in ``<split>/<class>/<file>``, wherever they lie."""
+    """Image files in ``<split>/<class>/…/<file>``, wherever they lie."""
 
     where: Path
 
     def files(self) -> list[str]:
-        """Paths below the source, ``split/class/file``, sorted."""
+        """Paths of all files below the source, sorted; no hidden ones."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -154,12 +164,35 @@ class FolderSource:
         self.where = folder
 
     def files(self) -> list[str]:
-        found = sorted(path.relative_to(self.where).as_posix() for path in self.where.glob("*/*/*") if path.is_file())
+        found: list[str] = []
+        nowhere: list[str] = []
+        self._walk(self.where, (), found, nowhere)
+        if nowhere:
+            raise DataError(
+                f"{self.where}: {len(nowhere)} links lead nowhere, the first {min(nowhere)}; fetch what they stand for "
+                "(git annex get, dvc pull) or remove them"
+            )
         # An empty class folder has no file to be seen by; it is an error that only the folder itself can show.
-        for folder in sorted(path for path in self.where.glob("*/*") if path.is_dir()):
-            if not any(Path(name).suffix.lower() in SUFFIXES for name in os.listdir(folder)):
+        for folder in sorted(path for path in self.where.glob("*/[!.]*") if path.is_dir()):
+            inside = f"{folder.relative_to(self.where).as_posix()}/"
+            if not any(name.startswith(inside) and Path(name).suffix.lower() in SUFFIXES for name in found):
                 raise DataError(f"the class folder {folder} holds no image; fill it or remove it")
-        return found
+        return sorted(found)
+
+    def _walk(self, folder: Path, above: tuple[Path, ...], found: list[str], nowhere: list[str]) -> None:
+        real = folder.resolve()
+        if real in above:
+            raise DataError(f"{folder} is a link to a folder that holds it; remove the link")
+        for entry in os.scandir(folder):
+            if entry.name.startswith("."):
+                continue
+            name = Path(entry.path).relative_to(self.where).as_posix()
+            if entry.is_dir():
+                self._walk(Path(entry.path), (*above, real), found, nowhere)
+            elif entry.is_file():
+                found.append(name)
+            elif entry.is_symlink():
+                nowhere.append(name)
 
     def read(self, name: str) -> bytes:
         return (self.where / name).read_bytes()
@@ -174,26 +207,35 @@ class ZipSource:
             self._zip = zipfile.ZipFile(archive)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
-        self._members = {
-            "/".join(name.split("/")[1:]): name for name in self._zip.namelist() if len(name.split("/")) == 4
-        }
+        paths = [(name, name.split("/")) for name in self._zip.namelist() if not name.endswith("/")]
+        paths = [
+            (name, parts)
+            for name, parts in paths
+            if parts[0] != "__MACOSX" and not any(p.startswith(".") for p in parts)
+        ]
+        tops = sorted({parts[0] for _, parts in paths})
+        if len(tops) > 1:
+            raise DataError(
+                f"{archive} has {len(tops)} top folders, {', '.join(tops[:4])}; expected one, with all splits in it"
+            )
+        self._members = {"/".join(parts[1:]): name for name, parts in paths}
 
     def files(self) -> list[str]:
-        return sorted(name for name in self._members if not name.endswith("/"))
+        return sorted(self._members)
 
     def read(self, name: str) -> bytes:
         return self._zip.read(self._members[name])
 
 
 def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = False) -> Content:
-    """A tree ``<split>/<class>/<file>``. Classes in alphabetical order give the labels; images are decoded straight into
-    one tensor.
+    """A tree ``<split>/<class>/…/<file>``. Classes in alphabetical order give the labels; images are decoded straight into one
+    tensor, turned as their EXIF orientation says; of deeper grey the highest eight bits are taken.
 
     Args:
         validation: what the validation split may be called; the other is ``train``.
         fit: crop and resize images to the side; without it, an image of another size is an error.
     """
-    files = [file for file in source.files() if Path(file).suffix.lower() in SUFFIXES]
+    files = _images(source, ("train", *validation))
     parts = sorted({file.split("/")[0] for file in files})
     held_out = [part for part in validation if part in parts]
     if "train" not in parts or len(held_out) != 1:
@@ -223,20 +265,62 @@ def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = 
     return Content(classes, split("train"), split(held_out[0]))
 
 
+def _images(source: Source, splits: Sequence[str]) -> list[str]:
+    """The images of the splits. Whatever else lies there is known to be none, or an error: no image is left out in silence."""
+    images: list[str] = []
+    loose: list[str] = []
+    unknown: list[str] = []
+    for file in source.files():
+        parts, suffix = file.split("/"), Path(file).suffix.lower()
+        if parts[0] not in splits or len(parts) < 2 or (suffix not in SUFFIXES and suffix in NO_IMAGES):
+            continue
+        try:
+            file.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{source.where}: the name {os.fsencode(file)!r} is not UTF-8; rename it") from None
+        (unknown if suffix not in SUFFIXES else loose if len(parts) == 2 else images).append(file)
+    if unknown:
+        raise DataError(
+            f"{source.where}: {len(unknown)} files are no images that can be read here, the first {unknown[0]}; convert "
+            "them to PNG or move them away"
+        )
+    if loose:
+        raise DataError(
+            f"{source.where}: {len(loose)} images lie in a split and in no class, the first {loose[0]}; put each into "
+            "the folder of its class"
+        )
+    return images
+
+
 def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
 
 
+def _bits(image: Image.Image) -> int:
+    """Of a pixel's grey; 8 for every image that `convert` turns into RGB without clipping.
+
+    Raises:
+        ValueError: pixels whose range nobody knows, as of 32-bit and floating-point TIFFs.
+    """
+    if image.mode.startswith("I;16"):
+        return int(image.tag_v2.get(258, (16,))[0]) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
+    if image.mode == "I" and image.format in ("PPM", "PNG"):
+        return 16
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are of mode {image.mode}, whose range is not known; convert it to 8 bits")
+    return 8
+
+
 def _decode(source: Source, file: str, side: int, fit: bool) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(source.read(file))) as image:
-            picture: Image.Image = image
-            if image.mode.startswith("I;16"):  # convert would clip its 65,536 shades to 255
-                picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif "transparency" in image.info:  # as bytes, it would be warned about
-                picture = image.convert("RGBA")
+            bits, picture = _bits(image), ImageOps.exif_transpose(image)
+            if bits > 8:
+                picture = Image.fromarray((np.asarray(picture) >> (bits - 8)).clip(0, 255).astype(np.uint8))
+            elif "transparency" in picture.info:  # as bytes, it would be warned about
+                picture = picture.convert("RGBA")
             rgb = picture.convert("RGB")
     except Exception as error:
         raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
