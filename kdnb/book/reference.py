@@ -6,6 +6,7 @@ Everything is MyST Markdown, for the book.
 
 import ast
 import inspect
+import math
 import textwrap
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kdnb.book import figures, opening
-from kdnb.evidence import claims
+from kdnb.evidence import claims, results, sampling
 from kdnb.study import grid, profile
 from kdnb.training import spec
 
@@ -232,6 +233,65 @@ def declared() -> str:
             parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {claims.papers_in_words(estimand)} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def seeds(folder: Path) -> str:
+    """Every estimand of the claims K in every published seed, both columns, with the paper's own values beside them."""
+    found = results.read(folder)
+    declared, effects = claims.SETS["K"], found.judged_by("K").effects
+    judged = found.judged_by("K").verdicts
+    listed = [str(seed) for seed in found.seeds]
+    named = f"seed{'s' if len(listed) > 1 else ''} {', '.join(listed)}"
+    commits = sorted({made["commit"][:7] for seed in found.about["seeds"].values() for made in seed["environments"]})
+    least = f"{len(found.seeds)} of five seeds: every verdict is *inconclusive* until then, whatever the signs." * (
+        len(found.seeds) < 5
+    )
+    parts = [
+        f"Profile `{found.profile.name}`, {named}, trained by commit {', '.join(commits)}. {least}",
+        "",
+    ]
+    for claim in declared.claims:
+        rows = [each for each in claims.estimands(declared) if each[0] is claim]
+        rows = [each for each in rows if (effects["what"] == each[3].what).any()]
+        if not rows:
+            continue
+        title = f"{claim.key}: {claim.statement}" if claim.key != "controls" else f"Controls: {claim.statement}"
+        parts += [f"## {title}", ""]
+        parts += [f"| column | effect | sign | {' | '.join(f'seed {seed}' for seed in listed)} | the paper's own |"]
+        parts += [f"|---|---|:-:|{'--:|' * len(listed)}---|"]
+        for _, column, primary, estimand in rows:
+            of = effects[(effects["claim"] == claim.key) & (effects["what"] == estimand.what)].set_index("seed")[
+                "effect"
+            ]
+            shown = [claims.signed(of[seed]) if seed in of.index else "" for seed in found.seeds]
+            what = estimand.what.replace("|", "\\|")
+            what = f"**{what}**" if primary else what
+            paper = claims.papers_in_words(estimand)
+            parts.append(f"| {column} | {what} | {_SIGNS[estimand.predicted]} | {' | '.join(shown)} | {paper} |")
+        parts.append("")
+        if claim.primary is not None:
+            parts += [_judged(judged[(judged["claim"] == claim.key) & judged["primary"]].iloc[0])]
+            over_images = sampling.intervals(found, claim.primary)
+            if over_images:
+                ranges = [
+                    f"seed {seed} {claims.signed(low)} to {claims.signed(high)}"
+                    for seed, (low, high) in over_images.items()
+                ]
+                parts.append(
+                    f"Other validation images would give: {'; '.join(ranges)} (95 %, paired bootstrap over images)."
+                )
+            apart = claims.parts(claim, judged[judged["claim"] == claim.key])
+            parts += [f"The columns part: {apart}." if apart else "", ""]
+    return "\n".join(parts)
+
+
+def _judged(row: pd.Series) -> str:
+    ends = (
+        ""
+        if math.isnan(row["low"])
+        else f", 95 % over seeds {claims.signed(row['low'])} to {claims.signed(row['high'])}"
+    )
+    return f"Primary: {claims.signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
 
 
 def judging(folder: Path) -> str:

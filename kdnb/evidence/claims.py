@@ -1032,10 +1032,11 @@ def papers(estimand: Estimand) -> dict[str, float]:
 
 def papers_in_words(estimand: Estimand) -> str:
     """``−0.69 / −0.77 / −0.87``: CIFAR-100, its long tail, ImageNet-LT; empty where the tables have none."""
-    return " / ".join(_signed(value) for value in papers(estimand).values())
+    return " / ".join(signed(value) for value in papers(estimand).values())
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """``−0.012``, with a sign that is as wide as +."""
     return f"{value:+.3f}".replace("-", "−")
 
 
@@ -1066,7 +1067,7 @@ def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
             if heading != column:
                 column = heading
                 lines.append(f"    {column}")
-            shown = ", ".join(_signed(value) for value in group["effect"][:8])
+            shown = ", ".join(signed(value) for value in group["effect"][:8])
             line = f"    {'*' if primary else ' '} {estimand.what}: {shown}; {_WAY[estimand.predicted or 0]}"
             if estimand.predicted:
                 agree = int(group["as_predicted"].sum())
