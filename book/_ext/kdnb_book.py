@@ -38,6 +38,7 @@ class Generated(SphinxDirective):
         "calibration": lambda: reference.calibration(ROOT / "book" / "calibration"),
         "cost": lambda: reference.cost(ROOT / "book" / "calibration"),
         "claims": reference.declared,
+        "seeds": lambda: reference.seeds(ROOT / "book" / "results" / "cpu"),
         "judging": lambda: reference.judging(ROOT / "book" / "calibration"),
     }
 
