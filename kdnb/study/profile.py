@@ -139,7 +139,7 @@ class Profile(Strict):
     about: str = ""
     """what it is for and what it costs, a sentence"""
     recipes: tuple[str, ...] = ()
-    """Python files that register augmentation recipes of one's own (`kdnb.images.augment.register`), beside the profile"""
+    """Python files, found from the profile's folder, that register augmentations of one's own"""
     dataset: DatasetConfig
     """the images"""
     side: int | None = Field(None, ge=8)
