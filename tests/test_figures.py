@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims, overlap
+from kdnb.evidence import overlap
 from kdnb.evidence.results import Explorer
 from kdnb.evidence.statistics import interval
 from kdnb.evidence.table import COLUMNS
@@ -136,13 +136,6 @@ def heights(drawn) -> list[float]:
 # -- every seed ------------------------------------------------------------------------------------------------------
 
 
-def test_the_chain_shows_both_ends_of_four_claims_in_every_seed(table, seeds):
-    axes = figures.chain(table)
-    assert len(axes) == 4
-    assert count(axes) == 4 * 2 * seeds
-    assert [ax.get_title(loc="left")[-1] for ax in axes] == ["↓", "↓", "↓", "↑"]
-
-
 def test_cells_show_every_student_in_every_seed(table, seeds):
     rows = trials(table)[(trials(table)["measure"] == "accuracy") & (trials(table)["view"] == "clean")]
     ax = figures.by_cell(table, "accuracy")
@@ -185,39 +178,6 @@ def test_overlap_shows_each_ensemble_beside_its_chance_level(table, seeds):
     assert count(figures.overlap(table, "excess_iou", "cam-sum")) == len(ensembles) * seeds
 
 
-@pytest.mark.parametrize(
-    ("draw", "number"),
-    [
-        (figures.affinity, 2),
-        (figures.by_view, 6),
-        (figures.against, 3),
-        (figures.fidelity_and_accuracy, 2 * (len(SMALL_GRID) - 1)),
-    ],
-)
-def test_figures_of_the_table_show_every_seed(draw, number, table, seeds):
-    assert count(draw(table)) == number * seeds
-
-
-def judged(table):
-    effects = claims.effects(table, claims.SETS["C"])
-    return effects, claims.verdicts(effects, claims.SETS["C"])
-
-
-def test_a_forest_has_a_point_for_each_primary_effect(table, seeds):
-    effects, verdicts = judged(table)
-    ax = figures.forest(effects, verdicts)
-    primary = effects[effects["primary"]]
-    assert count(ax) == len(primary)
-    assert {text.get_text()[:2] for text in ax.texts if re.match(r"C\d", text.get_text())} == set(primary["claim"])
-    filled = [line for line in ax.get_lines() if line.get_gid() is None and line.get_marker() == "o"]
-    assert sum(len(line.get_xdata()) for line in filled) == primary["as_predicted"].sum()
-
-
-def test_correlations_show_all_three_in_every_seed(table, seeds):
-    effects, verdicts = judged(table)
-    assert count(figures.correlations(effects, verdicts)) == (effects["claim"] == "C6").sum() == 3 * seeds
-
-
 def test_the_dial_has_a_point_for_each_network_strength_and_seed(seeds):
     rows = [
         {"seed": seed, "run": run, "strength": step / 10, "affinity": -step * seed / 100, "student": ""}
@@ -255,14 +215,67 @@ def test_reliability_diagrams_leave_out_empty_bins(seeds):
 
 def test_a_mean_needs_two_seeds_and_its_interval_three():
     def drawn(seeds: int) -> set[tuple[float, ...]]:
-        lines = figures.affinity(made_table(seeds)).get_lines()
+        rows = made_table(seeds, ("", "ww"))
+        lines = figures.by_cell(rows[rows["teachers"] == ""], "accuracy").get_lines()
         return {tuple(line.get_ydata()) for line in lines if line.get_gid() is None and line.get_color() == style.WEAK}
 
     assert drawn(1) == set()
     assert [low == high for low, high in drawn(2)] == [True]
-    table = made_table(3)
-    values = table[(table["measure"] == "affinity") & (table["view"] == "weak")]["value"].tolist()
+    table = made_table(3, ("", "ww"))
+    of = (table["measure"] == "accuracy") & (table["view"] == "clean") & (table["run"] == "Sw")
+    values = table[of]["value"].tolist()
     assert drawn(3) == {interval(values), (np.mean(values),) * 2}
+
+
+def test_a_strip_fills_the_points_on_the_side_that_the_paper_predicts():
+    strip = figures.Strip("accuracy", [0.01, -0.02, 0.03], 1, papers=(0.005,))
+    ax = figures.strips([strip, figures.Strip("agreement", [0.04, 0.05], 0)], "difference")
+    filled = [line for line in ax.get_lines() if line.get_gid() is None and line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in filled] == [[0.01, 0.03], [0.04, 0.05]]
+    assert [list(line.get_xdata()) for line in ax.get_lines() if line.get_marker() == "x"] == [[0.005], []]
+    assert count(ax) == 5
+    grey = [bar.get_width() for bar in ax.patches]
+    assert grey == pytest.approx([0.05, 0.0])
+
+
+def test_trials_show_every_seed_and_name_the_teachers_once():
+    pairs = ("weak+weak", "strong+weak", "weak+strong", "strong+strong")
+    rows = [
+        {"teachers": pair, "student": student, "seed": seed, "x": seed, "y": -seed}
+        for pair, student, seed in product(pairs, ("weak", "strong"), range(3))
+    ]
+    one = pd.DataFrame(rows).query("seed == 0").drop(columns="seed")
+    axes = figures.trials({"theirs": one, "here": pd.DataFrame(rows)}, "agreement", "accuracy")
+    assert count(axes[0]) == 8
+    assert count(axes[1]) == 24
+    assert sorted(text.get_text() for text in axes[1].texts) == sorted(["ww", "sw", "ws", "ss"] * 2)
+
+
+def test_an_interaction_shows_the_four_corners(table, seeds):
+    ax = figures.interaction(table, "agreement", against="ensemble")
+    assert count(ax) == 4 * seeds
+    assert [text.get_text() for text in ax.texts] == ["weak student", "strong student"]
+
+
+def test_objectives_stand_in_the_order_of_their_rows(table, seeds):
+    rows = {"z-score": ("weak+weak", "zscore"), "vanilla": ("weak+weak", "kd"), "lacking": ("weak+weak", "half-LR")}
+    (ax,) = figures.by_objective(table, rows, measures=(("accuracy", ""),))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["z-score", "vanilla"]
+    assert count(ax) == 4 * seeds
+
+
+def test_a_dose_has_a_point_for_each_weight_and_seed():
+    rows = [
+        {"alpha": alpha, "seed": seed, "accuracy": alpha, "agreement": -alpha}
+        for alpha, seed in product((0.2, 0.6, 0.9), range(2))
+    ]
+    axes = figures.dose(pd.DataFrame(rows))
+    assert count(axes) == 2 * 6
+
+
+def test_the_papers_values_stand_as_crosses(table):
+    ax = figures.by_cell(table, "accuracy", papers={("weak+weak", "weak"): 0.7})
+    assert [list(line.get_ydata()) for line in ax.get_lines() if line.get_marker() == "x"] == [[0.7]]
 
 
 # -- the vocabulary --------------------------------------------------------------------------------------------------
@@ -276,23 +289,24 @@ def test_colour_filling_and_shape_tell_networks_apart(table):
     looks = {line.get_label(): line for line in points(figures.overlap(table))}
     mixed = looks["mixed"]
     assert (to_hex(mixed.get_color()), mixed.get_fillstyle(), mixed.get_marker()) == (style.MIXED, "left", "s")
-    assert {line.get_marker() for line in points(figures.affinity(table))} == {"D"}
     assert {line.get_marker() for line in points(figures.by_cell(table, "accuracy"))} == {"o", "^"}
 
 
 def test_given_axes_are_drawn_on_and_returned(table):
     ax = Figure().add_subplot()
     assert figures.by_cell(table, "accuracy", ax=ax) is ax
-    four = Figure().subplots(2, 2)
-    assert list(figures.chain(table, four)) == list(four.flat)
+    two = Figure().subplots(1, 2)
+    points = pd.DataFrame({"alpha": [0.2, 0.6], "seed": [0, 0], "accuracy": [0.3, 0.2], "agreement": [0.5, 0.4]})
+    assert list(figures.dose(points, two)) == list(two.flat)
 
 
 def test_what_results_lack_is_named():
     with pytest.raises(IncompleteError, match=r"teachers 'strong\+strong\+strong'"):
         figures.by_view(made_table(1, ("", "w")), cells=(("strong+strong+strong", "strong"),))
-    empty = claims.effects(made_table(1, ("", "w")), claims.SETS["C"]).iloc[:0]
-    with pytest.raises(IncompleteError, match="no claim is decided here"):
-        figures.forest(empty, claims.verdicts(empty, claims.SETS["C"]))
+    with pytest.raises(IncompleteError, match="no effect is shown here"):
+        figures.strips([], "difference")
+    with pytest.raises(IncompleteError, match="no student of half-LR"):
+        figures.by_objective(made_table(1), {"left and right half": ("weak+weak", "half-LR")})
 
 
 # -- images and maps -------------------------------------------------------------------------------------------------
@@ -340,13 +354,6 @@ def test_attention_maps_name_what_is_not_there(explorer):
         figures.attention_maps(explorer, 0, ("T1w", "T9w"))
 
 
-def test_the_sweep_is_the_iou_at_each_threshold(explorer):
-    first, second = points(figures.threshold_sweep(explorer))
-    masks = [overlap.masks(explorer.maps[run]["cam-predicted/clean"], 32, 0.4) for run in ("T1w", "T2w")]
-    assert first.get_ydata()[3] == pytest.approx(overlap.iou(masks))
-    assert len(first.get_ydata()) == len(second.get_ydata()) == 9
-
-
 # -- SVG -------------------------------------------------------------------------------------------------------------
 
 ALT = 'Accuracy of <students> & "teachers"'
@@ -359,7 +366,7 @@ def test_svg_is_the_same_each_time(table):
 
 
 def test_svg_is_well_formed_and_says_its_alt_text(table):
-    root = ET.fromstring(figures.to_svg(figures.chain(table), ALT))
+    root = ET.fromstring(figures.to_svg(figures.interaction(table, "accuracy"), ALT))
     assert root.get("role") == "img"
     assert root.get("aria-label") == root.findtext("{http://www.w3.org/2000/svg}title") == ALT
     assert root.get("width") == "100%"

@@ -1,19 +1,15 @@
-"""What every page does: its parameters, the records it opens, how it shows what it found."""
+"""What every page does first: its parameters, the records it opens, and how they can be made again."""
 
 import json
 import shutil
 from pathlib import Path
 
-import ipywidgets
-import matplotlib.figure
-import pandas as pd
 import pytest
 
 from kdnb import environment
-from kdnb.book import explorers, opening, pages
+from kdnb.book import cards, opening, pages
 from kdnb.book.opening import Parameters
 from kdnb.errors import IncompleteError, ProfileError
-from kdnb.evidence import claims as evidence
 from kdnb.evidence import results
 from kdnb.evidence.results import home
 from kdnb.study.store import Store
@@ -27,13 +23,6 @@ def shown(monkeypatch):
     displayed = []
     monkeypatch.setattr(pages, "display", lambda data, metadata=None, raw=False: displayed.append((data, metadata)))
     return displayed
-
-
-@pytest.fixture
-def study(shown):
-    study = pages.start(profile="published", results=str(RECORDS))
-    shown.clear()
-    return study
 
 
 def test_an_unknown_parameter_is_an_error_that_lists_the_right_ones():
@@ -75,23 +64,6 @@ def test_published_needs_neither_store_nor_data(monkeypatch, tmp_path):
     assert not (tmp_path / "none").exists()
     with pytest.raises(IncompleteError, match="seed 9 is not among"):
         opening.open_results(Parameters(results=str(RECORDS), seeds="9"))
-
-
-@pytest.mark.parametrize(
-    ("claim", "values", "said"),
-    [
-        ("C5", [0.1], "not defined for one seed"),
-        ("C5", [0.1, 0.2], "−0.485 to +0.785"),  # 0.15 ± 12.706 · 0.05
-        ("C6", [0.1, 0.2], "not defined for two seeds"),  # a correlation's is drawn from the seeds
-        ("C6", [0.1, 0.1, 0.1], "+0.100 to +0.100"),
-    ],
-)
-def test_an_interval_is_told_where_the_seeds_give_one(claim, values, said):
-    what = evidence.SETS["C"][claim].primary.what
-    rows = [(claim, what, evidence.FACTOR, True, seed, value, 1, True) for seed, value in enumerate(values)]
-    effects = pd.DataFrame(rows, columns=evidence.EFFECT_COLUMNS)
-    (row,) = evidence.verdicts(effects, evidence.SETS["C"]).to_dict("records")
-    assert pages.between(row) == said
 
 
 TINY = """
@@ -164,98 +136,21 @@ def test_records_made_by_an_older_version_are_made_again(tmp_path):
     assert f'"format": {results.FORMAT}' in path.read_text()
 
 
-def test_a_card_names_every_commit_that_trained(shown, tmp_path):
+def test_a_card_names_every_commit_that_trained(tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
     path = folder / "seed-0" / "provenance.json"
     made = json.loads(path.read_text())
     made["environments"][0] |= {"commit": "b" * 40, "earlier_commits": ["a" * 40]}
     path.write_text(json.dumps(made))
-    pages.start(profile="published", results=str(folder))
-    assert "aaaaaaaaaa, bbbbbbbbbb" in pages.card()
+    assert "aaaaaaaaaa, bbbbbbbbbb" in cards.card(results.read(folder), "kdnb.book.exhibits.plot")
 
 
-def test_a_card_says_what_differs_from_the_profile_of_that_name(shown, tmp_path):
+def test_a_card_says_what_differs_from_the_profile_of_that_name(tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
     text = (folder / "study.json").read_text()
     (folder / "study.json").write_text(text.replace('"alpha": 0.6', '"alpha": 0.5', 1))
-    pages.start(profile="published", results=str(folder))
-    assert "smoke with objectives.kd.alpha=0.5" in pages.card()
-    assert "--profile FILE.yaml" in pages.card()
+    card = cards.card(results.read(folder), "kdnb.book.exhibits.plot")
+    assert "smoke with objectives.kd.alpha=0.5" in card
+    assert "--profile FILE.yaml" in card
     (folder / "study.json").write_text(text.replace('"name": "smoke"', '"name": "mine"'))
-    pages.start(profile="published", results=str(folder))
-    assert "mine, a profile of one&#x27;s own" in pages.card()
-
-
-def test_a_figure_has_alt_text_and_says_how_to_make_it_again(study, shown):
-    axes = matplotlib.figure.Figure().subplots()
-    with pytest.raises(ValueError, match="the figure fig-a needs an alt text"):
-        pages.show("fig-a", axes)
-    pages.show("fig-a", axes, alt="Nothing < something")
-    (data, metadata) = shown[-1]
-    assert metadata["scrapbook"]["name"] == "fig-a"
-    html = data["text/html"]
-    assert "Nothing &lt; something" in html
-    for words in ("kdnb reproduce --profile smoke -p seeds=0", study.about["dataset"]["hash"], "Profile smoke, seed 0"):
-        assert words in html
-    made_by = study.about["seeds"][0]["environments"][0]["commit"]
-    assert made_by[:10] in html
-
-
-def test_a_number_is_named_and_formatted(study, shown):
-    pages.number("drop", -0.0312, "+.1%")
-    pages.word("way", "falls")
-    assert [data["application/papermill.record/text/plain"] for data, _ in shown] == ["'−3.1%'", "'falls'"]
-    assert [metadata["scrapbook"]["name"] for _, metadata in shown] == ["drop", "way"]
-
-
-def test_an_explorer_is_live_where_a_person_runs_the_notebook(study, shown, monkeypatch):
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    pages.show("explorer", explorers.scatter(study), alt="Students by agreement and accuracy")
-    assert "kdnb-explorer" in shown.pop()[0]["text/html"]
-    monkeypatch.setenv("JPY_SESSION_NAME", "attention.ipynb")
-    pages.show("explorer", explorers.scatter(study), alt="Students by agreement and accuracy")
-    assert isinstance(shown.pop()[0], ipywidgets.Widget)
-
-
-@pytest.mark.parametrize("text", ["+0.100", "1,198", "0.90", "it's"])
-def test_what_is_glued_is_placed_as_it_was_formatted(study, shown, text):
-    from myst_nb.core.variables import format_plain_text
-
-    pages.word("word", text)
-    assert format_plain_text(shown[-1][0]["application/papermill.record/text/plain"], "") == text
-
-
-def test_tables_are_shown_as_html(study, shown):
-    pages.show("tab", pd.DataFrame({"effect": [-0.03125, 0.5]}))
-    html = shown[-1][0]["text/html"]
-    assert ">−0.031<" in html
-    assert ">0.500<" in html
-
-
-def test_nothing_is_shown_before_records_are_opened(monkeypatch):
-    monkeypatch.setattr(pages, "_current", None)
-    with pytest.raises(RuntimeError, match=r"calls pages\.start"):
-        pages.card()
-
-
-def test_the_scorecard_has_every_claim_with_effect_and_verdict(shown):
-    found = pages.start(profile="published", results=str(home() / "cpu-scratch"))
-    card = pages.scorecard(found)
-    judged = found.verdicts[found.verdicts["primary"]].set_index("claim")
-    declared = evidence.SETS["C"].claims
-    for claim in declared:
-        assert f'href="{claim.page}.html#claim-{claim.key.lower()}"' in card
-        assert claim.statement[1:].replace("'", "&#x27;") in card
-        assert f"{judged.loc[claim.key, 'effect']:+.3f}".replace("-", "−") in card
-    assert card.count("inconclusive") == len(declared)
-
-
-def test_a_claim_that_the_results_cannot_show_says_so(study):
-    # smoke has no three teachers
-    assert pages.scorecard(study).count("not in these results") == 1
-
-
-def test_the_names_of_runs_are_read_from_columns(study):
-    names = pages.names(study)
-    assert (names.weak, names.strong) == ("T1w_T2w_Sw", "T1s_T2s_Ss")
-    assert (names.alone_weak, names.strong_teachers, names.first_strong) == ("Sw", "T1s_T2s", "T1s")
+    assert "mine, a profile of one&#x27;s own" in cards.card(results.read(folder), "kdnb.book.exhibits.plot")

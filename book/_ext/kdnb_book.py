@@ -39,6 +39,7 @@ class Generated(SphinxDirective):
         "cost": lambda: reference.cost(ROOT / "book" / "calibration"),
         "claims": reference.declared,
         "seeds": lambda: reference.seeds(ROOT / "book" / "results" / "cpu"),
+        "power": lambda: reference.power(ROOT / "book" / "results" / "cpu-scratch"),
         "judging": lambda: reference.judging(ROOT / "book" / "calibration"),
     }
 
@@ -49,8 +50,17 @@ class Generated(SphinxDirective):
             raise self.error(
                 f"nothing is generated as {self.arguments[0]!r}; there are {', '.join(self.parts)}"
             ) from None
+        # With sections among it, nested parsing lays these directly into the page, before what a directive returns: so what
+        # precedes the first heading is parsed first and stands where the directive stands.
+        before, heading, rest = text.partition("\n## ")
+        lead = nodes.container()
+        self.state.nested_parse(StringList(before.splitlines(), "generated"), 0, lead)
+        if not heading:
+            return lead.children
+        self.state.parent.extend(lead.children)
         holder = nodes.container()
-        self.state.nested_parse(StringList(text.splitlines(), "generated"), 0, holder, match_titles=True)
+        lines = StringList(f"## {rest}".splitlines(), "generated")
+        self.state.nested_parse(lines, 0, holder, match_titles=True)
         return holder.children
 
 
@@ -79,7 +89,34 @@ def vendor(app: Sphinx, config: Config) -> None:
         config.mathjax_path = VENDOR
 
 
-def mend_roles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
+    """Moves a page's folded parameters, and the call that opens its results, from the top to where its first section begins.
+
+    In the notebook they come first, since all else needs them; a reader of the page wants the question and its answer first.
+    What the call displays stays where it is.
+    """
+    page = next(iter(doctree.findall(nodes.section)), None)
+    cells = [node for node in doctree.findall(nodes.container) if "cell" in node.get("classes", ())]
+    moved: list[nodes.Node] = []
+    for cell in cells:
+        if {"tag_parameters", "tag_injected-parameters"} & set(cell["classes"]):
+            cell.parent.remove(cell)
+            moved.append(cell)
+        elif "tag_start" in cell["classes"]:
+            code = [part for part in cell.children if "cell_output" not in part.get("classes", ())]
+            for part in code:
+                cell.remove(part)
+            holder = nodes.container(classes=[name for name in cell["classes"] if name != "tag_start"])
+            holder.extend(code)
+            moved.append(holder)
+    if page is None or not moved:
+        return
+    place = next((at for at, node in enumerate(page.children) if at and isinstance(node, nodes.section)), len(page.children))
+    for node in reversed(moved):
+        page.insert(place, node)
+
+
+def name_roles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
     """A bibliography is marked as a list whose entries are no list items, which screen readers stumble over."""
     if "citation-list" in context.get("body", ""):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
@@ -112,8 +149,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
+    app.connect("doctree-read", move_plumbing)
     app.connect("html-page-context", without_thebe, priority=900)
-    app.connect("html-page-context", mend_roles, priority=900)
+    app.connect("html-page-context", name_roles, priority=900)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True}

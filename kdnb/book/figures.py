@@ -13,6 +13,7 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,9 +26,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb.book.style import BOTH, FAMILY, HEIGHT, LABELS, LINES, NEUTRAL, SEEDS, WIDTH, literal, look, styled
+from kdnb.book.style import BOTH, FAMILY, HEIGHT, LABELS, LINES, NEUTRAL, SEEDS, STRONG, WIDTH, literal, look, styled
 from kdnb.errors import IncompleteError
-from kdnb.evidence.overlap import THRESHOLD, chance_iou, heatmaps, iou, masks
+from kdnb.evidence.overlap import THRESHOLD, heatmaps, iou, masks
 from kdnb.evidence.statistics import interval
 from kdnb.evidence.table import select
 from kdnb.images import augment
@@ -196,132 +197,209 @@ def _name_teachers(ax: Axes, ensembles: Sequence[str]) -> None:
             ax.axvline(place - 0.5, color=NEUTRAL, linewidth=0.8, linestyle=":")
 
 
-# -- the whole -------------------------------------------------------------------------------------------------------
-
-CHAIN = {
-    "attention_iou": (-1, "attention IoU"),
-    "agreement": (-1, "agreement"),
-    "train_validation_gap": (-1, "train–validation gap"),
-    "accuracy": (1, "validation accuracy"),
-}
-"""The links of the paper's explanation, in its order, with the sign that it predicts."""
+# -- the claims -----------------------------------------------------------------------------------------------------
 
 ENDS = (("weak+weak", "weak"), ("strong+strong", "strong"))
 """The students at the ends of the grid, as (teachers, student): all weak, all strong."""
 
 
+@dataclass(frozen=True)
+class Strip:
+    """One effect on a common axis: a point a seed, and what stands beside them."""
+
+    label: str
+    values: Sequence[float]
+    predicted: int
+    """the side that the paper predicts, −1 or 1; 0 for none"""
+    between: tuple[float, float] = (float("nan"), float("nan"))
+    """the interval over seeds"""
+    papers: Sequence[float] = ()
+    """the paper's own values, drawn as crosses"""
+
+
 @_styled
-def chain(table: pd.DataFrame, axes: Sequence[Axes] | NDArray[Any] | None = None) -> NDArray[Any]:
-    """The paper's explanation in four panels, weak to strong: attention IoU of two teachers, and of their student agreement,
-    train–validation gap and validation accuracy; a line a seed, and an arrow the way the paper predicts.
+def strips(shown: Sequence[Strip], unit: str, ax: Axes | None = None) -> Axes:
+    """Effects below each other on one scale: a point for each seed, a cross for each of the paper's own values. Grey is the
+    side that the paper predicts; filled points lie on that side or have none to lie on, hollow ones lie on the other. An
+    interval may run out of the picture.
 
     Args:
-        axes: four; none makes a figure.
+        unit: what the axis says.
 
     Raises:
-        IncompleteError: a cell that the picture compares is missing.
+        IncompleteError: nothing to show.
     """
-    axes, table = _grid(axes, 2, 2, 5.4), plain(table)
-    for ax, (measure, (sign, title)) in zip(axes, CHAIN.items(), strict=True):
-        values = {}
-        for teachers, student in ENDS:
-            where = {
-                "measure": measure,
-                "form": "textbook",
-                "split": "validation",
-                "view": "clean",
-                "teachers": teachers,
-            }
-            if measure == "attention_iou":
-                where |= {"role": "ensemble", "method": "cam-predicted", "against": ""}
-            else:
-                where |= {
-                    "role": "student",
-                    "student": student,
-                    "against": "ensemble" if measure == "agreement" else "",
-                }
-            if measure == "train_validation_gap":
-                where["view"] = "own"
-            rows = _rows(table, **where)
-            values[student] = rows.set_index("seed")["value"]
-        by_seed = pd.DataFrame(values)
-        ax.plot([0, 1], by_seed.to_numpy().T, color=NEUTRAL, linewidth=1.2)
-        for place, end in enumerate(by_seed):
-            marker = "s" if measure == "attention_iou" else "o"
-            _points(ax, place, by_seed[end].dropna().tolist(), look(str(end), marker), spread=0.0)
-        ax.set_xticks([0, 1], list(by_seed))
-        ax.set_xlim(-0.4, 1.4)
-        ax.margins(y=0.2)
-        ax.set_title(f"{title}\nthe paper predicts {'↑' if sign > 0 else '↓'}")
+    if not shown:
+        raise IncompleteError("no effect is shown here: these results lack the cells that are compared")
+    lines = [label.count("\n") + 1 for label in (fill(strip.label, 58) for strip in shown)]
+    heights = np.cumsum([0.0, *(0.62 + 0.34 * (count - 1) for count in lines)])
+    places = [float(below) - 0.08 for below in heights[1:]]
+    ax = _axes(ax, 0.95 + float(heights[-1]) * 0.92)
+    every = [abs(value) for strip in shown for value in (*strip.values, *strip.papers)]
+    reach = max(every) or 1.0
+    for place, strip in zip(places, shown, strict=True):
+        ax.vlines([0.0], place - 0.14, place + 0.14, color=NEUTRAL, linewidth=1.4)
+        ax.barh(place, strip.predicted * reach, height=0.24, color=NEUTRAL, alpha=0.22, linewidth=0)
+        ring = {"color": "black", "marker": "o", "fillstyle": "none"}
+        _points(ax, place, strip.values, ring, spread=0.0, between=strip.between, sideways=True)
+        full = [value for value in strip.values if strip.predicted == 0 or value * strip.predicted > 0]
+        ax.plot(full, [place] * len(full), "ko")
+        ax.plot(strip.papers, [place] * len(strip.papers), "x", color=STRONG, markersize=7, markeredgewidth=2.0)
+        ax.text(-1.1 * reach, place - 0.17, fill(strip.label, 58), va="bottom", linespacing=1.15)
+    ax.set_xlim(-1.12 * reach, 1.12 * reach)
+    ax.set_ylim(float(heights[-1]) + 0.1, 0.0)
+    ax.set_yticks([])
+    ax.grid(False, axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel(unit)
+    return ax
+
+
+@_styled
+def trials(
+    panels: Mapping[str, pd.DataFrame], x: str, y: str, axes: Sequence[Axes] | NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Two measures of the eight trials against each other, a panel for each source: small points are seeds, large ones their
+    mean, which bears its teachers' symbols.
+
+    Args:
+        panels: title → a row for each trial and seed: teachers, student, x, y.
+        axes: one for each panel; none makes a figure.
+    """
+    rows = -(-len(panels) // 2)
+    axes = _grid(axes, rows, min(2, len(panels)), 0.7 + 2.9 * rows)
+    for ax, (title, points) in zip(axes, panels.items(), strict=False):
+        for (teachers, student), of in points.groupby(["teachers", "student"], sort=False):
+            shown = look(str(student), "o") | {"linestyle": "none"}
+            if len(of) > 1:
+                ax.plot(
+                    of["x"], of["y"], gid=SEEDS, **shown | {"markersize": 3.5, "markeredgewidth": 1.0, "alpha": 0.6}
+                )
+            at = (float(of["x"].mean()), float(of["y"].mean()))
+            ax.plot(*([value] for value in at), gid=SEEDS if len(of) == 1 else None, **shown)
+            ax.annotate("".join(symbols(str(teachers))), at, (5, 4), textcoords="offset points", fontsize=10)
+        ax.set_title(title)
+        ax.set_xlabel(x)
+        ax.margins(x=0.16, y=0.12)
+    for ax in axes[:: min(2, len(panels))]:
+        ax.set_ylabel(y)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
     return axes
 
 
 @_styled
-def forest(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The primary of each claim: its effect in each seed, as a share of the largest, beside the side that the paper
-    predicts (grey). Filled points lie on that side, hollow ones do not. An interval may run out of the picture.
-
-    Args:
-        effects, verdicts: as `kdnb.evidence.claims.effects` and `verdicts` give them.
+def interaction(
+    table: pd.DataFrame, measure: str, view: str = "clean", against: str = "", split: str = "validation",
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Two weak or two strong teachers along the axis, a weak and a strong student as lines, thin for each seed. Parallel lines
+    would mean that what the student's augmentation does is the same with either teachers.
 
     Raises:
-        IncompleteError: no effects.
+        IncompleteError: one of the four cells is missing.
     """
-    rows = []
-    for judged in verdicts[verdicts["primary"]].to_dict("records"):
-        group = select(effects, claim=judged["claim"], what=judged["what"])
-        largest = float(group["effect"].abs().max()) or 1.0
-        note = judged["verdict"]
-        rows.append((f"{judged['claim']}  {judged['what']}", note, group, judged["low"], judged["high"], largest))
-    ax = _strips(rows, ax)
-    ax.set_xticks([-1, 0, 1], ["−largest", "0", "largest"])
-    ax.set_xlabel("effect in each seed, as a share of the claim's largest")
+    ax = _axes(ax)
+    where = {
+        "measure": measure,
+        "view": view,
+        "against": against,
+        "split": split,
+        "form": "textbook",
+        "role": "student",
+    }
+    for student, shift in (("weak", -0.04), ("strong", 0.04)):
+        shown = look(student, "o")
+        by_seed = pd.DataFrame(
+            {
+                teachers: _rows(plain(table), teachers=teachers, student=student, **where).set_index("seed")["value"]
+                for teachers in ("weak+weak", "strong+strong")
+            }
+        )
+        if len(by_seed) > 1:
+            ax.plot([shift, 1 + shift], by_seed.to_numpy().T, color=shown["color"], linewidth=0.8, alpha=0.55)
+        ax.plot([shift, 1 + shift], by_seed.mean().to_numpy(), color=shown["color"], linewidth=2.2)
+        for place, teachers in enumerate(by_seed):
+            _points(ax, place + shift, by_seed[teachers].tolist(), shown, spread=0.0)
+        ax.annotate(
+            f"{student} student",
+            (1 + shift, float(by_seed["strong+strong"].mean())),
+            (12, -4),
+            textcoords="offset points",
+            color=shown["color"],
+        )
+    ax.set_xticks([0, 1], ["weak teachers", "strong teachers"])
+    ax.set_xlim(-0.25, 1.75)
+    ax.set_ylabel(LABELS.get(measure, measure.replace("_", " ")))
     return ax
 
 
 @_styled
-def correlations(effects: pd.DataFrame, verdicts: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """C6's correlations of agreement and validation accuracy in each seed, with bootstrap intervals over seeds.
+def by_objective(
+    table: pd.DataFrame,
+    rows: Mapping[str, tuple[str, str]],
+    measures: Sequence[tuple[str, str]] = (("accuracy", ""), ("agreement", "ensemble")),
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Students of different objectives below each other, a panel for each measure, on clean validation images; the rest alike.
 
     Args:
-        effects, verdicts: as `kdnb.evidence.claims.effects` and `verdicts` give them.
+        rows: label → (teachers, objective); one without any such student is left out.
+        measures: (measure, against) as the table's columns.
 
     Raises:
-        IncompleteError: no correlation could be computed.
+        IncompleteError: none of these students.
     """
-    of_claim = select(effects, claim="C6")
-    rows = []
-    for judged in select(verdicts, claim="C6").to_dict("records"):
-        group = select(of_claim, what=judged["what"])
-        label = fill(judged["what"].removeprefix("correlation "), 60)
-        rows.append((label, "", group, judged["low"], judged["high"], 1.0))
-    ax = _strips(rows, ax)
-    ax.set_xlabel("correlation of agreement and validation accuracy")
-    return ax
+    axes = _grid(axes, len(measures), 1, len(measures) * (0.75 + 0.42 * len(rows)))
+    origin = table.loc[table["role"] == "teacher", "origin"].iloc[0] if len(table) else ""
+    for ax, (measure, against) in zip(axes, measures, strict=True):
+        where = {"role": "student", "measure": measure, "form": "textbook", "split": "validation", "view": "clean"}
+        found = _rows(table, against=against, **where)
+        found = found[found["origin"].isin(("", origin, f"{origin}+{origin}"))]
+        place, labels = 0, []
+        for label, (teachers, objective) in rows.items():
+            of = select(found, teachers=teachers, objective=objective)
+            if of.empty:
+                continue
+            for student, shift in (("weak", 0.14), ("strong", -0.14)):
+                values = select(of, student=student)["value"].tolist()
+                if values:
+                    shown = look(student, "o" if teachers else "^")
+                    _points(ax, place - shift, values, shown, spread=0.0, bar=0.12, sideways=True)
+            labels.append(label)
+            place += 1
+        if not labels:
+            raise IncompleteError(
+                f"these results have no student of {', '.join(sorted({o for _, o in rows.values()}))}"
+            )
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(LABELS.get(measure, measure.replace("_", " ")))
+    students = [student for student in ("weak", "strong") if student in set(found["student"])]
+    _legend(axes[0], [_handle(student) for student in students])
+    return axes
 
 
-def _strips(rows: Sequence[tuple[str, str, pd.DataFrame, float, float, float]], ax: Axes | None) -> Axes:
-    """A strip for each (label, note, effects, low, high, scale), the label above its points."""
-    if not rows:
-        raise IncompleteError("no claim is decided here: these results lack the cells that the claims compare")
-    ax = _axes(ax, 1.2 + 0.62 * len(rows))
-    for place, (label, note, group, low, high, scale) in enumerate(rows):
-        side = int(group["predicted"].iloc[0])
-        ax.vlines([-1, 0, 1], place - 0.2, place + 0.2, color=NEUTRAL, linewidth=[0.6, 1.4, 0.6])
-        ax.barh(place, side, height=0.34, color=NEUTRAL, alpha=0.28, linewidth=0)
-        values = (group["effect"] / scale).tolist()
-        between = (low / scale, high / scale)
-        ring = {"color": "black", "marker": "o", "fillstyle": "none"}
-        _points(ax, place, values, ring, spread=0.0, between=between, sideways=True)
-        ax.plot([value for value in values if value * side > 0], [place] * int(group["as_predicted"].sum()), "ko")
-        ax.text(-1.14, place - 0.24, label, va="bottom")
-        ax.text(1.14, place - 0.24, note, va="bottom", ha="right", style="italic")
-    ax.set_xlim(-1.16, 1.16)
-    ax.set_ylim(len(rows) - 0.6, -0.75)
-    ax.set_yticks([])
-    ax.grid(False)
-    ax.spines["left"].set_visible(False)
-    return ax
+@_styled
+def dose(points: pd.DataFrame, axes: Sequence[Axes] | NDArray[Any] | None = None) -> NDArray[Any]:
+    """Accuracy and agreement of a student against α, the weight of the labels; a line a seed, the mean in bold.
+
+    Args:
+        points: alpha, seed, accuracy, agreement.
+    """
+    axes = _grid(axes, 1, 2, 3.2)
+    for ax, measure in zip(axes, ("accuracy", "agreement"), strict=True):
+        by_seed = points.pivot(index="alpha", columns="seed", values=measure)
+        if by_seed.shape[1] > 1:
+            ax.plot(by_seed.index, by_seed.to_numpy(), color=STRONG, linewidth=0.9, alpha=0.6)
+        ax.plot(by_seed.index, by_seed.mean(axis=1).to_numpy(), color=STRONG)
+        for alpha, values in by_seed.iterrows():
+            _points(ax, float(str(alpha)), values.dropna().tolist(), look("strong", "o"), spread=0.0, bar=0.02)
+        ax.set_xlabel("α, weight of the labels")
+        ax.set_title({"accuracy": "accuracy", "agreement": "agreement"}[measure])
+        ax.set_xticks(list(by_seed.index))
+    return axes
 
 
 # -- augmentation ----------------------------------------------------------------------------------------------------
@@ -382,24 +460,6 @@ def dial_response(dial: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("strength of augmentation (0 clean, 1 strong)")
     ax.set_ylabel(LABELS["affinity"])
     _legend(ax, handles, columns=len(looks))
-    return ax
-
-
-@_styled
-def affinity(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Affinity of weak and strong views, to the network trained on clean images; a line a seed."""
-    ax = _axes(ax)
-    _zero(ax)
-    by_view = {
-        view: _rows(table, measure="affinity", form="textbook", role="reference", view=view).set_index("seed")["value"]
-        for view in ("weak", "strong")
-    }
-    ax.plot([0, 1], pd.DataFrame(by_view).to_numpy().T, color=NEUTRAL, linewidth=1.2)
-    for place, (view, values) in enumerate(by_view.items()):
-        _points(ax, place, values.tolist(), look(view, "D"), spread=0.0)
-    ax.set_xticks([0, 1], ["weak views", "strong views"])
-    ax.set_xlim(-0.5, 1.5)
-    ax.set_ylabel("affinity (difference of accuracies)")
     return ax
 
 
@@ -521,39 +581,6 @@ def overlap(
     return ax
 
 
-@_styled
-def threshold_sweep(
-    explorer: "Explorer",
-    pairs: Sequence[Sequence[str]] = (),
-    ax: Axes | None = None,
-) -> Axes:
-    """IoU (solid) and area-matched chance IoU (dashed) of teachers' masks, against the threshold that makes them; one seed.
-
-    Args:
-        pairs: of runs; none takes the first two weak and the first two strong teachers.
-
-    Raises:
-        ValueError: a run without maps.
-    """
-    ax = _axes(ax)
-    pairs = pairs or [alike(explorer, augmentation)[:2] for augmentation in ("weak", "strong")]
-    thresholds = np.arange(1, 10) / 10
-    for pair in pairs:
-        maps = [_maps(explorer, run, "cam-predicted") for run in pair]
-        side = explorer.images.shape[-1]
-        several = [[masks(each, side, threshold) for each in maps] for threshold in thresholds]
-        shown = look("+".join(explorer.cells[run]["teachers"] for run in pair), "s")
-        ax.plot(thresholds, [iou(each) for each in several], label=" and ".join(pair), gid=SEEDS, **shown)
-        ax.plot(thresholds, [chance_iou(each) for each in several], "--", color=shown["color"])
-    ax.axvline(THRESHOLD, color=NEUTRAL, linestyle=":", linewidth=1.6)
-    ax.set_xlabel("threshold of the mask (dotted: the paper's)")
-    ax.set_ylabel(LABELS["attention_iou"])
-    ax.set_xticks(thresholds)
-    handles = [line for line in ax.get_lines() if line.get_gid() == SEEDS]
-    _legend(ax, [*handles, Line2D([], [], color=NEUTRAL, linestyle="--", label="chance")], columns=3)
-    return ax
-
-
 # -- the grid --------------------------------------------------------------------------------------------------------
 
 
@@ -565,18 +592,20 @@ def by_cell(
     against: str = "",
     form: str = "textbook",
     split: str = "validation",
+    papers: Mapping[tuple[str, str], float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """A measure of every student: teachers along the axis, colour by the student's own augmentation.
 
     Args:
         measure, view, against, form, split: which rows, as in `kdnb.evidence.table`; of fidelity, `against` is ``ensemble``.
+        papers: (teachers, student) → the paper's own value, drawn as a cross.
 
     Raises:
         IncompleteError: no such rows.
     """
     rows = _rows(plain(table), role="student", measure=measure, view=view, against=against, form=form, split=split)
-    return _cells(rows, LABELS.get(measure, measure.replace("_", " ")), ax)
+    return _cells(rows, LABELS.get(measure, measure.replace("_", " ")), ax, papers or {})
 
 
 @_styled
@@ -595,7 +624,9 @@ def distillation_gain(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _cells(rows: pd.DataFrame, label: str, ax: Axes | None) -> Axes:
+def _cells(
+    rows: pd.DataFrame, label: str, ax: Axes | None, papers: Mapping[tuple[str, str], float] | None = None
+) -> Axes:
     ax = _axes(ax)
     ensembles = list(dict.fromkeys(rows["teachers"]))
     students = list(dict.fromkeys(rows["student"]))
@@ -605,10 +636,17 @@ def _cells(rows: pd.DataFrame, label: str, ax: Axes | None) -> Axes:
             values = select(rows, teachers=teachers, student=student)["value"].tolist()
             if values:
                 _points(ax, place + shift, values, look(student, "o" if teachers else "^"), spread=0.06)
+            if (teachers, student) in (papers or {}):
+                cross = {"color": look(student, "o")["color"], "markersize": 8, "markeredgewidth": 2.2}
+                ax.plot([place + shift], [(papers or {})[teachers, student]], "x", **cross)
     _name_teachers(ax, ensembles)
     ax.set_ylabel(label)
     handles = [_handle(student) for student in students]
-    _legend(ax, handles)
+    if papers:
+        handles.append(
+            Line2D([], [], linestyle="none", marker="x", color=NEUTRAL, markeredgewidth=2.2, label="the paper")
+        )
+    _legend(ax, handles, columns=3)
     return ax
 
 
@@ -646,62 +684,6 @@ def by_view(
     ax.set_xlim(-0.4, len(views) - 0.6)
     ax.set_ylabel(LABELS.get(measure, measure.replace("_", " ")))
     _legend(ax)
-    return ax
-
-
-@_styled
-def against(
-    table: pd.DataFrame,
-    measure: str = "agreement",
-    view: str = "clean",
-    cell: tuple[str, str] = ENDS[1],
-    ax: Axes | None = None,
-) -> Axes:
-    """How closely a student follows its teachers together (the mean of their logits) and each of them; a line a seed.
-
-    Args:
-        cell: (teachers, student), as the table's columns have them.
-    """
-    ax = _axes(ax)
-    where = {"teachers": cell[0], "student": cell[1], "form": "textbook", "split": "validation", "view": view}
-    rows = _rows(plain(table), role="student", measure=measure, **where)
-    run, shown = rows["run"].iloc[0], look(cell[1], "o")
-    compared = list(dict.fromkeys(rows["against"]))
-    by_seed = rows.pivot(index="seed", columns="against", values="value")[compared]
-    ax.plot(range(len(compared)), by_seed.to_numpy().T, color=NEUTRAL, linewidth=1.0)
-    for place, name in enumerate(compared):
-        _points(ax, place, by_seed[name].tolist(), shown, label=run, spread=0.0)
-    ax.set_xticks(range(len(compared)), [{"ensemble": "the ensemble"}.get(name, f"{name} alone") for name in compared])
-    ax.set_xlim(-0.5, len(compared) - 0.5)
-    ax.set_ylabel({"agreement": "agreement"}.get(measure, LABELS.get(measure, measure.replace("_", " "))))
-    _legend(ax)
-    return ax
-
-
-@_styled
-def fidelity_and_accuracy(table: pd.DataFrame, x: str = "agreement", ax: Axes | None = None) -> Axes:
-    """Fidelity to the teachers against validation accuracy, of every distilled student in every seed; the larger the point,
-    the more teachers.
-
-    Args:
-        x: a measure of fidelity on clean images, as in `kdnb.evidence.table`.
-    """
-    ax, table = _axes(ax, 4.2), plain(table)
-    key = ["seed", "run", "teachers", "student"]
-    where = {"role": "student", "form": "textbook", "split": "validation", "view": "clean"}
-    fidelity = _rows(table, measure=x, against="ensemble", **where)
-    accuracy = _rows(table, measure="accuracy", **where)
-    both = fidelity[[*key, "value"]].merge(accuracy[[*key, "value"]], on=key, suffixes=("_x", "_y"))
-    sizes = both["teachers"].map(lambda teachers: len(symbols(teachers)))
-    for student in dict.fromkeys(both["student"]):
-        for teachers in sorted(set(sizes)):
-            of = both[(both["student"] == student) & (sizes == teachers)]
-            style = look(student, "o") | {"linestyle": "none", "alpha": 0.85, "markersize": 3 + 2 * teachers}
-            ax.plot(of["value_x"], of["value_y"], gid=SEEDS, **style)
-    ax.set_xlabel(LABELS.get(x, x.replace("_", " ")))
-    ax.set_ylabel(LABELS["accuracy"])
-    handles = [_handle(student) for student in dict.fromkeys(both["student"])]
-    _legend(ax, handles)
     return ax
 
 

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from kdnb.book import figures, opening
 from kdnb.evidence import claims, results, sampling
+from kdnb.evidence import power as power_of
 from kdnb.study import grid, profile
 from kdnb.training import spec
 
@@ -292,6 +293,28 @@ def _judged(row: pd.Series) -> str:
         else f", 95 % over seeds {claims.signed(row['low'])} to {claims.signed(row['high'])}"
     )
     return f"Primary: {claims.signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
+
+
+def power(folder: Path) -> str:
+    """What five and eight seeds can see, by the spread of the exploratory seeds, beside the size of the paper's own effects.
+
+    Args:
+        folder: the exploratory results.
+    """
+    found = results.read(folder)
+    theirs = {
+        "validation accuracy": (claims.K2.primary, claims.K8.primary),
+        "agreement": claims.K1.secondary,
+        "calibration error": (claims.K9.primary,),
+        "attention IoU": claims.K4.secondary,
+    }
+    rows = ["| a contrast of | spread over seeds | five seeds see | eight see | the paper's own |", "|---|--:|--:|--:|---|"]
+    for measure, spread in power_of.spread(found).items():
+        seen = " | ".join(f"{spread * power_of.smallest_effect(seeds):.3f}" for seeds in (5, 8))
+        printed = [each for each in theirs[measure] if each is not None and claims.papers(each)]
+        own = "; ".join(f"{each.what}: {claims.papers_in_words(each)}" for each in printed)
+        rows.append(f"| {measure} | {spread:.4f} | {seen} | {own} |")
+    return "\n".join(rows)
 
 
 def judging(folder: Path) -> str:

@@ -452,7 +452,7 @@ K3 = Claim(
     "K3",
     "divergent attention of the teachers causes low fidelity",
     "6.2, app. C",
-    "fidelity",
+    "cause",
     "with teachers that see different halves, students agree with them at least as much as with teachers that see the same",
     plotted=(
         _objectives(
@@ -620,7 +620,7 @@ K7 = Claim(
     "K7",
     "better logit matching (z-score) improves generalisation at the cost of fidelity",
     "6.3, fig. 4",
-    "pathology",
+    "matching",
     "students matched by z-score agree more with their teachers than vanilla ones",
     plotted=(
         _objectives("z-score − vanilla: train–validation gap", GAP, -1, ("zscore",), ("kd",), WW_SS),
@@ -727,7 +727,7 @@ CONTROLS = Claim(
     "controls",
     "what of the teachers' help is content, and what is softness",
     "not in the paper",
-    "pathology",
+    "controls",
     "nothing: the paper predicts no sign",
     secondary=(
         _fixed(

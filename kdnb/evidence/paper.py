@@ -5,12 +5,14 @@ once: a correlation over them, or within a student's augmentation, is a hint and
 every correlation here is ours.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+import yaml
 
 DATASETS = ("cifar100", "cifar100-imb100", "imagenet", "imagenet-lt")
 """with accuracy and affinity in table 1"""
@@ -90,3 +92,25 @@ def half_minus_whole(measure: str, dataset: str) -> float:
     """The mean over the eight trials of half-image distillation − vanilla; NaN where it is not printed."""
     half, whole = trials(dataset, "h") if dataset in MEASURED else pd.DataFrame(), trials(dataset)
     return float((half[measure] - whole[measure]).mean()) if measure in half else float("nan")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the paper's text or tables and its released code differ, or leave a question open."""
+
+    what: str
+    text: str
+    """what the text or the tables say"""
+    code: str
+    """what the released code does"""
+    moves: str
+    """how much it moves a result, as far as it was measured"""
+    shows: str
+    """a command, or the place, that shows it"""
+
+
+@cache
+def differences() -> tuple[Difference, ...]:
+    """The ledger of differences between text, tables and released code."""
+    with (resources.files("kdnb") / "data" / "paper" / "differences.yaml").open(encoding="utf-8") as file:
+        return tuple(Difference(**{name: str(value) for name, value in each.items()}) for each in yaml.safe_load(file))

@@ -43,8 +43,8 @@ FORMAT = 3
 STAND_IN = "smoke"
 """The profile whose results stand in where no study is published; it shows the path and says nothing of the paper."""
 
-TOLD_FROM = "cpu-scratch"
-"""The profile that the pages are told from, named so that a seed more of another study changes no page by itself."""
+TOLD_FROM = "cpu"
+"""The profile that the pages are told from, named so that another study changes no page by itself."""
 
 TEXT_COLUMNS = (
     "profile", "run", "role", "teachers", "origin", "student", "objective", "measure", "form", "split", "view", "against",

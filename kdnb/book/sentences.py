@@ -1,0 +1,544 @@
+"""What pages say of results, in sentences that follow them: each function reads effects or the table and words what it finds.
+
+No page types a number or a direction. A sentence says how many seeds bear it, and where the results lack what it needs, that.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+
+import pandas as pd
+
+from kdnb.book import figures, scorecard
+from kdnb.book.cards import seeds_in_words
+from kdnb.evidence import claims, paper, results
+from kdnb.evidence.claims import FACTOR, PLOTTED, Association, signed
+from kdnb.evidence.results import Results
+from kdnb.evidence.table import select
+from kdnb.study import grid
+from kdnb.study import profile as profiles
+
+SEEDS_FOR_A_VERDICT = 5
+
+
+class Said(str):
+    """Markdown that a notebook shows as text."""
+
+    __slots__ = ()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+class _Lacking(Exception):
+    """The results have nothing to say this of."""
+
+
+def _said(make: Callable[[Results], str]) -> Callable[[Results], Said]:
+    @wraps(make)
+    def sentence(found: Results) -> Said:
+        try:
+            return Said(make(found))
+        except _Lacking as lacking:
+            return Said(f"*Not in these results ({found.profile.name}): {lacking}.*")
+
+    return sentence
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _effects(found: Results, key: str, what: str) -> list[float]:
+    values = select(found.effects, claim=key, what=what)["effect"].tolist()
+    if not values:
+        raise _Lacking(what)
+    return [float(value) for value in values]
+
+
+def _mean(found: Results, key: str, what: str) -> float:
+    values = _effects(found, key, what)
+    return sum(values) / len(values)
+
+
+def _in_seeds(values: list[float], side: int) -> str:
+    """``in 2 of 3 seeds``, of values on a side of 0."""
+    agree = sum(value * side > 0 for value in values)
+    return f"in {agree} of {len(values)} seed{'' if len(values) == 1 else 's'}"
+
+
+def _moved(values: list[float], digits: int = 3) -> str:
+    """``+0.012 (2 of 3 seeds)``: the mean, and, of several seeds, how many have its sign."""
+    mean = sum(values) / len(values)
+    text = f"{mean:+.{digits}f}".replace("-", "−")
+    agree = sum(value * mean > 0 for value in values)
+    return f"{text} ({agree} of {len(values)} seeds)" if len(values) > 1 else text
+
+
+def _cells(found: Results, measure: str, against: str = "", **where: str) -> pd.DataFrame:
+    """seed, teachers, student → value, of the eight trials."""
+    table = figures.plain(found.table)
+    asked = {"role": "student", "measure": measure, "form": "textbook", "split": "validation", "view": "clean"} | where
+    rows = select(table, against=against, **asked)
+    rows = rows[rows["teachers"].isin(claims.PAIRS)]
+    if rows.empty:
+        raise _Lacking(f"the eight trials in {measure}")
+    return rows.pivot(index="seed", columns=["teachers", "student"], values="value")
+
+
+# -- every claim -----------------------------------------------------------------------------------------------------
+
+
+def answer(found: Results, key: str) -> Said:
+    """What a claim's two columns say here, beside the paper's tables, and how sure that is."""
+    claim = found.claim_set[key]
+    lines = []
+    plotted = claim.plotted[0] if claim.plotted else None
+    if plotted is not None and plotted.predicted and not select(found.effects, claim=key, what=plotted.what).empty:
+        values = _effects(found, key, plotted.what)
+        theirs = claims.papers_in_words(plotted)
+        theirs = f"; in its own tables {theirs}" if theirs else ""
+        shown = ", ".join(signed(value) for value in values)
+        lines.append(
+            f"*{PLOTTED.capitalize()}* ({plotted.what}): {shown}{theirs}. It has the sign that the paper predicts "
+            f"{_in_seeds(values, plotted.predicted)}."
+        )
+    primary = claim.primary
+    if primary is None or select(found.effects, claim=key, what=primary.what).empty:
+        return Said(" ".join([*lines, f"*The grid of {found.profile.name} cannot decide {key}.*"]))
+    values = _effects(found, key, primary.what)
+    judged = select(found.verdicts, claim=key, what=primary.what).iloc[0]
+    shown = ", ".join(signed(value) for value in values)
+    side = {1: "positive", -1: "negative"}[primary.predicted or 1]
+    lines.append(
+        f"*{FACTOR.capitalize()}* ({primary.what}): {shown}. The paper's account makes it {side}; it is "
+        f"{_in_seeds(values, primary.predicted or 1)}."
+    )
+    sure = f"**{judged['verdict'].capitalize()}** by the rule that was declared beforehand"
+    if len(values) < SEEDS_FOR_A_VERDICT:
+        sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
+    apart = claims.parts(claim, select(found.verdicts, claim=key))
+    lines.append(f"{sure} ({scorecard.scale(found)}).{f' The two columns part: {apart}.' if apart else ''}")
+    return Said(" ".join(lines))
+
+
+@_said
+def summary(found: Results) -> str:
+    """How many claims have the paper's sign in each column, and the verdicts."""
+    effects = found.effects[found.effects["predicted"] != 0]
+    firsts = {claim.key: claim.plotted[0].what for claim in found.claim_set.claims if claim.plotted}
+    plotted = effects[(effects["column"] == PLOTTED) & (effects["what"] == effects["claim"].map(firsts))]
+    primary = effects[effects["primary"]]
+    if primary.empty:
+        raise _Lacking("any claim's primary")
+
+    def on_side(rows: pd.DataFrame) -> str:
+        means = rows.groupby("claim")[["effect", "predicted"]].mean()
+        return f"{int((means['effect'] * means['predicted'] > 0).sum())} of {len(means)}"
+
+    verdicts = found.verdicts["verdict"].value_counts()
+    parts = [
+        f"{verdicts.get(word, 0)} {word}"
+        for word in ("supported", "contradicted", "inconclusive")
+        if verdicts.get(word, 0)
+    ]
+    sentence = (
+        f"**So far, with {seeds_in_words(found)}:** plotted as the paper plots them, {on_side(plotted)} claims show "
+        "its sign; with one factor "
+        f"changed at a time, {on_side(primary)} do. By the rule: {', '.join(parts)} ({scorecard.scale(found)})."
+    )
+    if len(found.seeds) < SEEDS_FOR_A_VERDICT:
+        sentence += (
+            f" A verdict takes {SEEDS_FOR_A_VERDICT} seeds, so all of them wait; the signs are shown as they come, and "
+            "none is "
+            "left out."
+        )
+    return sentence
+
+
+# -- augmentation ----------------------------------------------------------------------------------------------------
+
+
+@_said
+def strongest(found: Results) -> str:
+    """Which trial is the strongest by the paper's own affinity, here and in its tables."""
+    cells = _cells(found, "affinity", view="own", form="paper")
+    lowest = [min(row.items(), key=lambda item: item[1])[0] for _, row in cells.iterrows()]
+    ww = sum(cell == ("weak+weak", "strong") for cell in lowest)
+    theirs = [paper.trials(dataset)["affinity"].idxmin() for dataset in paper.DATASETS]
+    of_paper = sum(cell == ("weak+weak", "strong") for cell in theirs)
+    both = cells["strong+strong", "strong"] - cells["weak+weak", "strong"]
+    raised = "raises" if both.mean() > 0 else "lowers"
+    return (
+        "By its own affinity, the strongest of the paper's trials has two *weak* teachers and a strong student, in "
+        f"{of_paper} of "
+        f"{len(theirs)} data sets; here that is so in {ww} of {len(lowest)} seed{'' if len(lowest) == 1 else 's'}. For "
+        "strong students, "
+        f"taking two strong teachers for two weak ones {raised} affinity: {_moved([float(value) for value in both])}. "
+        "What students can "
+        "make of strong views depends on who taught them. So *stronger augmentation*, as the paper measures it, is not "
+        "*more strong "
+        "networks*."
+    )
+
+
+# -- attention -------------------------------------------------------------------------------------------------------
+
+
+@_said
+def mixed_pairs(found: Results) -> str:
+    """Mixed against pure pairs, by map."""
+    main = _effects(found, "K4", "attention IoU, mixed − pure teachers, clean training images")
+    beyond = _effects(found, "K4", "attention IoU beyond chance, mixed − pure teachers")
+    others = {name: _mean(found, "K4", f"the same by maps {name}") for name in ("cam-sum", "cam-true", "grad-cam")}
+    alike = [name for name, value in others.items() if value * sum(main) > 0]
+    word = "less" if sum(main) < 0 else "more"
+    return (
+        f"Mixed pairs overlap {word} than pure ones by maps of the predicted class: {_moved(main)}, and "
+        f"{_moved(beyond)} beyond what "
+        f"the masks' areas give by chance. Of the {len(others)} other maps, {len(alike)} agree in sign"
+        f"{f' ({chr(44).join(alike)})'.replace(',', ', ') if alike else ''}."
+    )
+
+
+@_said
+def origins(found: Results) -> str:
+    """Teachers of two origins against teachers of one."""
+    iou = _effects(found, "K5", "teachers of two origins − of one: attention IoU, clean training images")
+    accuracy = _effects(found, "K5", "teachers of two origins − of one: validation accuracy")
+    agreement = _effects(found, "K5", "teachers of two origins − of one: agreement, clean")
+    mean = sum(accuracy) / len(accuracy)
+    better = "better" if mean > 0 else "no better"
+    done = (
+        "the intervention does make them more diverse"
+        if sum(iou) < 0
+        else "the intervention does not make them more diverse"
+    )
+    return (
+        f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. Their "
+        f"students are {better}: "
+        f"validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. Augmentation is the same "
+        "throughout, so "
+        "neither can come from it."
+    )
+
+
+# -- fidelity --------------------------------------------------------------------------------------------------------
+
+
+@_said
+def where_asked(found: Results) -> str:
+    """Strong − weak students on common images and each on its own."""
+    common = _effects(found, "K1", "agreement, common clean validation images")
+    weak = _effects(found, "K1", "agreement, common weak views")
+    strong = _effects(found, "K1", "agreement, common strong views")
+    own = _effects(found, "K1", "agreement, each on its own views")
+    training = _effects(found, "K1", "agreement, own training views, as the paper")
+    means = [sum(values) / len(values) for values in (common, weak, strong)]
+    if sum(own) < 0 and any(mean > 0 for mean in means):
+        turn = "So the sign depends on whether the two students are asked about the same images"
+    elif len({mean > 0 for mean in [*means, sum(own)]}) == 1:
+        turn = "So here the sign does not depend on whether the two students are asked about the same images"
+    else:
+        turn = "So the sign depends on which images both are asked about"
+    return (
+        f"Strong minus weak students of the same teachers agree by {_moved(common)} on common clean images, "
+        f"{_moved(weak)} on common weak views "
+        f"and {_moved(strong)} on common strong views. Each on its own views, as the paper measures, it is "
+        f"{_moved(own)} on validation images "
+        f"and {_moved(training)} on training images. {turn}."
+    )
+
+
+@_said
+def fidelity_interaction(found: Results) -> str:
+    """The student's augmentation with weak and with strong teachers, and the diagonal."""
+    cells = _cells(found, "agreement", "ensemble")
+    weak = [float(v) for v in cells["weak+weak", "strong"] - cells["weak+weak", "weak"]]
+    strong = [float(v) for v in cells["strong+strong", "strong"] - cells["strong+strong", "weak"]]
+    diagonal = [float(v) for v in cells["strong+strong", "strong"] - cells["weak+weak", "weak"]]
+    opposite = (sum(weak) > 0) != (sum(strong) > 0)
+    word = (
+        "They have opposite signs, so no single number says what strong views do to fidelity"
+        if opposite
+        else "They have one sign, and differ in size"
+    )
+    return (
+        f"Strong views change the student's agreement with weak teachers by {_moved(weak)}, and with strong teachers "
+        f"by {_moved(strong)}. "
+        f"{word}. The diagonal, all strong minus all weak, is {_moved(diagonal)}: it adds what the teachers' training does."
+    )
+
+
+@_said
+def fitting(found: Results) -> str:
+    """How nearly agreement on training views is training accuracy, here and in the paper's tables."""
+    agreement = _cells(found, "agreement", "ensemble", split="train", view="own")
+    accuracy = _cells(found, "accuracy", split="train", view="own")
+    each = [float(agreement.loc[seed].corr(accuracy.loc[seed])) for seed in agreement.index]
+    theirs = []
+    for dataset in paper.MEASURED:
+        there = paper.trials(dataset)
+        theirs.append(float(there["agreement"].corr(there["accuracy"] + there["train_validation_gap"])))
+    shown, of_paper = (" / ".join(f"{r:+.2f}".replace("-", "−") for r in rs) for rs in (each, theirs))
+    return (
+        f"Over the eight trials, agreement on training views and accuracy on those views go together with r = {shown} "
+        f"here, and r = {of_paper} "
+        "in the paper's tables (CIFAR-100 / its long tail / ImageNet-LT). So agreement, measured there, is almost how "
+        "well a student "
+        "fits its own training views."
+    )
+
+
+# -- generalisation --------------------------------------------------------------------------------------------------
+
+
+@_said
+def who_gains(found: Results) -> str:
+    """What strong views give a student, with and without teachers."""
+    mean = _effects(found, "K2", "validation accuracy")
+    alone = _effects(found, "K2", "validation accuracy, students without teachers")
+    weak = _effects(found, "K2", "validation accuracy, weak and weak teachers")
+    strong = _effects(found, "K2", "validation accuracy, strong and strong teachers")
+    between = _effects(found, "K2", "interaction: the gain with strong teachers − with weak ones")
+    return (
+        f"Strong minus weak students of the same teachers, on average: {_moved(mean)} of validation accuracy. Without "
+        "teachers it is "
+        f"{_moved(alone)}, with two weak teachers {_moved(weak)}, with two strong ones {_moved(strong)}. The last "
+        "minus the one before is "
+        f"{_moved(between)}: an average over teachers hides such an interaction, so read it beside its parts."
+    )
+
+
+@_said
+def calibrated(found: Results) -> str:
+    """Calibration and the gap, taken apart."""
+    ece = _effects(found, "K9", "calibration error, common clean validation images")
+    scaled = _effects(found, "K9", "calibration error after fitting one temperature")
+    gap = _effects(found, "K9", "train–validation gap, own views")
+    clean = _effects(found, "K9", "train–validation gap, clean training images")
+    train = _effects(found, "K9", "accuracy on clean training images")
+    accuracy = _effects(found, "K2", "validation accuracy")
+    return (
+        f"Strong minus weak students: the calibration error moves by {_moved(ece)}, and by {_moved(scaled)} once a "
+        "single temperature has been fitted to "
+        f"each. The gap moves by {_moved(gap)} on own training views and by {_moved(clean)} on clean ones. On clean "
+        "images it is the sum of "
+        f"two parts: training accuracy moves by {_moved(train)} and validation accuracy by {_moved(accuracy)}. A gap "
+        "that closes "
+        "only because training accuracy falls is no better generalisation."
+    )
+
+
+@_said
+def best_mixed(found: Results) -> str:
+    """Mixed against pure teachers, at weak and at strong students."""
+    weak = _effects(found, "K8", "validation accuracy, weak students")
+    strong = _effects(found, "K8", "validation accuracy, strong students")
+    return (
+        f"Mixed minus pure teachers: validation accuracy moves by {_moved(weak)} for weak students and by "
+        f"{_moved(strong)} for strong ones. The paper's "
+        "own differences are as small, and what five seeds can see is about three times that."
+    )
+
+
+# -- pathology, cause, matching, controls ----------------------------------------------------------------------------
+
+
+@_said
+def cause_in_common(found: Results) -> str:
+    """The correlation over all trials, and with the student's augmentation taken off, for IoU and agreement."""
+    lines = []
+    for key, name in (("K6", "agreement"), ("K5", "attention IoU")):
+        claim = found.claim_set[key]
+        whole = next(each for each in claim.plotted if isinstance(each, Association))
+        assert claim.primary is not None
+        values, rest = _effects(found, key, whole.what), _effects(found, key, claim.primary.what)
+        lines.append(
+            f"{name} and accuracy: r = {_moved(values, 2)} over all eight trials and {_moved(rest, 2)} with the "
+            "student's augmentation taken "
+            f"off (the paper's tables: {claims.papers_in_words(whole)} and {claims.papers_in_words(claim.primary)})"
+        )
+    return f"{lines[0][0].upper()}{lines[0][1:]}. {lines[1][0].upper()}{lines[1][1:]}."
+
+
+@_said
+def of_this_image(found: Results) -> str:
+    """Answers about the image − mean answers of its class."""
+    accuracy = _effects(found, "K6", "answers about the image − mean answers of its class: accuracy")
+    agreement = _effects(found, "K6", "answers about the image − mean answers of its class: agreement")
+    both = sum(accuracy) > 0 and sum(agreement) > 0
+    word = (
+        "Here what teachers say of the image itself makes students follow more *and* be right more often: fidelity to it pays"
+        if both
+        else "Here following the image's own answer and being right do not rise together"
+    )
+    return (
+        f"Hearing about each image in place of its class moves accuracy by {_moved(accuracy)} and agreement by "
+        f"{_moved(agreement)}. {word}."
+    )
+
+
+@_said
+def turning_alpha(found: Results) -> str:
+    """Accuracy and agreement at other weights of the labels."""
+    parts = []
+    for weight in ("0.2", "0.9"):
+        accuracy = _effects(found, "K6", f"α = {weight} − α = 0.6: accuracy")
+        agreement = _effects(found, "K6", f"α = {weight} − α = 0.6: agreement")
+        parts.append(f"α = {weight}: accuracy {_moved(accuracy)}, agreement {_moved(agreement)}")
+    return f"Compared with α = 0.6: {'; '.join(parts)}."
+
+
+@_said
+def divergence_or_information(found: Results) -> str:
+    """Different − same halves, same halves − whole."""
+    different = _effects(found, "K3", "different − same halves: agreement with whole-image answers, clean")
+    half = _effects(found, "K3", "same halves − whole images: agreement, clean")
+    iou = _effects(
+        found, "K3", "different − same halves: attention IoU, clean training images (check of the manipulation)"
+    )
+    accuracy = _effects(found, "K3", "different − same halves: accuracy")
+    checked = (
+        "does make the teachers diverge"
+        if sum(iou) < 0
+        else "does not make the teachers diverge, so the test tests nothing"
+    )
+    larger = "half the information" if abs(sum(half)) > abs(sum(different)) else "divergence"
+    return (
+        f"Giving the teachers different halves {checked}: attention IoU moves by {_moved(iou)} against the same half. "
+        "Divergence alone moves "
+        f"agreement by {_moved(different)} and accuracy by {_moved(accuracy)}; losing half the image, with teachers "
+        "alike, moves agreement by "
+        f"{_moved(half)}. So the larger part of the half-image effect is {larger}."
+    )
+
+
+@_said
+def standardised(found: Results) -> str:
+    """z-score − vanilla."""
+    agreement = _effects(found, "K7", "z-score − vanilla: agreement, clean")
+    accuracy = _effects(found, "K7", "z-score − vanilla: validation accuracy")
+    gap = _effects(found, "K7", "z-score − vanilla: train–validation gap")
+    return (
+        f"Standardising logits moves agreement by {_moved(agreement)}, validation accuracy by {_moved(accuracy)} and "
+        f"the gap by {_moved(gap)}. The "
+        "paper says that agreement and gap fall."
+    )
+
+
+@_said
+def content_or_softness(found: Results) -> str:
+    """How much of what teachers give is in what they say."""
+    whole = [-value for value in _effects(found, "controls", "no teacher − two weak ones: accuracy, strong student")]
+    smooth = [-value for value in _effects(found, "controls", "smoothed labels − vanilla: accuracy")]
+    shuffled = _effects(found, "controls", "answers to other images − vanilla: accuracy")
+    untrained = _effects(found, "controls", "untrained teachers − vanilla: accuracy")
+    return (
+        f"Two weak teachers are worth {_moved(whole)} of validation accuracy to a strong student. Against smoothed "
+        "labels of the same entropy they are "
+        f"still worth {_moved(smooth)}: that part is content. Untrained teachers move accuracy by {_moved(untrained)} "
+        "and answers to other "
+        f"images by {_moved(shuffled)} compared with the real ones."
+    )
+
+
+# -- the paper's own tables ------------------------------------------------------------------------------------------
+
+
+def _rs(values: list[float]) -> str:
+    return " / ".join(f"{value:+.2f}".replace("-", "−") for value in values)
+
+
+def paper_held_fixed() -> Said:
+    """What stays of agreement and accuracy, and of attention and accuracy, in the paper's tables."""
+
+    def both(x: str) -> tuple[list[float], list[float], list[float]]:
+        return (
+            [paper.correlation(x, "accuracy", dataset) for dataset in paper.MEASURED],
+            [paper.correlation(x, "accuracy", dataset, "student") for dataset in paper.MEASURED],
+            [paper.correlation_at(x, "accuracy", dataset, "strong") for dataset in paper.MEASURED],
+        )
+
+    every, rest, strong = both("agreement")
+    iou, iou_rest, _ = both("attention_iou")
+    return Said(
+        f"Over all eight trials agreement and accuracy go against each other: r = {_rs(every)} (CIFAR-100 / its long "
+        "tail / ImageNet-LT). "
+        f"With the student's augmentation held fixed {_rs(rest)} is left, and among strong students alone r is "
+        f"{_rs(strong)}: those that "
+        f"agree *more* are the better ones. Attention keeps its sign: {_rs(iou)} over all, {_rs(iou_rest)} with "
+        "students alike. All "
+        "correlations are ours, from the paper's tables."
+    )
+
+
+def paper_affinity() -> Said:
+    """Affinity against the number of strong networks, in the paper's tables."""
+    lowest = [paper.trials(dataset)["affinity"].idxmin() for dataset in paper.DATASETS]
+    ww = sum(cell == ("weak+weak", "strong") for cell in lowest)
+    rises = [
+        paper.contrast("affinity", dataset, [("strong+strong", "strong")], [("weak+weak", "strong")])
+        for dataset in paper.DATASETS
+    ]
+    r = [paper.correlation("agreement", "affinity", dataset) for dataset in paper.MEASURED]
+    return Said(
+        f"In {ww} of {len(lowest)} data sets the trial with the lowest affinity, so the strongest by the paper's own "
+        "measure, has two *weak* "
+        f"teachers and a strong student. Taking two strong teachers for the weak ones moves the strong student's affinity by "
+        f"{' / '.join(signed(value) for value in rises)} (CIFAR-100 / its long tail / ImageNet / ImageNet-LT). And "
+        "agreement follows "
+        f"affinity almost on a line: r = {_rs(r)}."
+    )
+
+
+def paper_halves() -> Said:
+    """What half images do in the paper's tables."""
+    change = {
+        measure: [
+            float(value)
+            for dataset in paper.MEASURED
+            for value in paper.trials(dataset, "h")[measure] - paper.trials(dataset)[measure]
+        ]
+        for measure in ("agreement", "train_validation_gap")
+    }
+    falls = sum(value < 0 for value in change["agreement"])
+    rises = sum(value > 0 for value in change["train_validation_gap"])
+    count = len(change["agreement"])
+    return Said(
+        f"Agreement falls in {falls} of {count} trials, as the text says. The gap *rises* in {rises} of {count}, where "
+        "the text says "
+        "comparable or lower."
+    )
+
+
+# -- the exploratory seeds, and the smallest profile -----------------------------------------------------------------
+
+
+def exploratory() -> Said:
+    """What strong views did in the exploratory seeds, by teachers: what an average over teachers hid."""
+    found = results.read(results.home() / "cpu-scratch")
+    lines = []
+    for measure, against in (("agreement", "ensemble"), ("accuracy", "")):
+        cells = _cells(found, measure, against)
+        by_teachers = {
+            name: [float(value) for value in cells[teachers, "strong"] - cells[teachers, "weak"]]
+            for name, teachers in (("weak", "weak+weak"), ("strong", "strong+strong"))
+        }
+        lines.append(
+            f"{measure} moves by {_moved(by_teachers['weak'])} with two weak teachers and by "
+            f"{_moved(by_teachers['strong'])} with two "
+            "strong ones"
+        )
+    return Said(f"In these seeds, from a weak to a strong student, {'; '.join(lines)}.")
+
+
+def smallest() -> Said:
+    """What the profile smoke trains."""
+    roles = [run.spec.role for run in grid.plan(profiles.load("smoke")).study.every_run]
+    count = {role: roles.count(role) for role in ("origin", "teacher", "student", "reference")}
+    return Said(
+        f"The profile `smoke` has every kind of cell once, on scanned digits: {len(roles)} networks, of which "
+        f"{count['origin']} are the "
+        f"starts of teachers, {count['teacher']} teach, {count['student']} learn and {count['reference']} measures "
+        "affinity. Run the next "
+        "cell in a notebook, and it trains them. (Run it twice, and it answers at once: the runs are in the store.)"
+    )

@@ -1,0 +1,159 @@
+"""What pages show: every exhibit has a caption, a text for those who cannot see it and its card, and says what results lack."""
+
+import html
+import re
+
+import ipywidgets
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from kdnb.book import cards, exhibits, scorecard
+from kdnb.evidence import claims, paper, results
+from kdnb.evidence.results import Results, home
+from kdnb.evidence.table import select
+
+CLAIMS = [claim.key for claim in claims.SETS["K"].claims if claim.primary is not None]
+OF_A_STUDY = [
+    "affinity", "alpha", "attention", "by_trial", "class_mean", "controls", "cost", "dial", "gain", "grid", "halves",
+    "interaction", "learning", "matching", "overlaps", "reliability", "same_views", "scatter", "scores", "settings", "suspects",
+    "typical_maps", "unlike", "views",
+]  # fmt: skip
+MORE = {"by_trial": ("accuracy",), "typical_maps": ("weak",)}
+OF_THE_PAPER = ["differences", "ledger", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
+
+
+@pytest.fixture(scope="module")
+def found() -> Results:
+    return results.read(home() / "cpu").judged_by("K")
+
+
+@pytest.fixture(scope="module")
+def small() -> Results:
+    return results.read(home() / "smoke")
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Results:
+    """Of a grid without interventions, made by an earlier version."""
+    return results.read(home() / "cpu-scratch").judged_by("K")
+
+
+@pytest.mark.parametrize("name", OF_A_STUDY)
+def test_an_exhibit_has_a_caption_a_text_and_its_card(name: str, small: Results) -> None:
+    exhibit = getattr(exhibits, name)(small, *MORE.get(name, ()))
+    assert "kdnb-lacking" not in exhibit.html
+    assert len(exhibit.caption.split()) >= 6
+    assert exhibit.alt.strip()
+    assert "kdnb reproduce --profile smoke -p seeds=0" in exhibit.html
+    assert f"#kdnb.book.exhibits.{name}" in exhibit.html
+    commit = small.about["seeds"][0]["environments"][0]["commit"]
+    assert commit[:10] in exhibit.html
+    assert exhibit.html == getattr(exhibits, name)(small, *MORE.get(name, ())).html
+
+
+@pytest.mark.parametrize("name", OF_THE_PAPER)
+def test_an_exhibit_of_the_papers_tables_needs_no_study(name: str) -> None:
+    exhibit = getattr(exhibits, name)()
+    assert exhibit.caption
+    assert "arXiv 2405.00739v1" in exhibit.html
+
+
+@pytest.mark.parametrize("key", CLAIMS)
+def test_every_effect_of_a_claim_is_shown_in_every_seed(key: str, found: Results) -> None:
+    everything = html.unescape(exhibits.everything(found, key).html)
+    for row in select(found.effects, claim=key).to_dict("records"):
+        assert row["what"] in everything
+        assert claims.signed(row["effect"]) in everything
+    primary = found.claim_set[key].primary
+    assert primary is not None
+    assert f"<b>{primary.what}</b>" in everything
+
+
+def test_the_plot_of_a_claim_shows_the_papers_trials_and_ours(found: Results) -> None:
+    exhibit = exhibits.plot(found, "K6")
+    for dataset in paper.MEASURED:
+        assert f"{paper.correlation('agreement', 'accuracy', dataset):+.2f}".replace("-", "−") in exhibit.alt
+    ours = select(found.effects, claim="K6", what="r of agreement and accuracy")["effect"].mean()
+    assert f"here, r = {ours:+.2f}".replace("-", "−") in exhibit.alt
+
+
+def test_the_scorecard_has_both_columns_of_every_claim_and_the_scale_of_each_verdict(found: Results) -> None:
+    card = html.unescape(scorecard.whole(found))
+    for key in CLAIMS:
+        claim = found.claim_set[key]
+        assert f'href="{claim.page}.html#claim-{key.lower()}"' in card
+        assert claim.contradiction in card
+        for estimand in (claim.plotted[0], claim.primary):
+            assert estimand is not None
+            mean = select(found.effects, claim=key, what=estimand.what)["effect"].mean()
+            assert f"mean {claims.signed(mean)}" in card
+            assert claims.papers_in_words(estimand) in card
+    # a badge each, and the scale behind each
+    assert card.count("reduced scale: 50 images a class") == 2 * len(CLAIMS)
+
+
+def test_a_hollow_point_lies_on_the_other_side() -> None:
+    strip = scorecard._strip([0.02, -0.01], [0.01], 1, "said")
+    assert strip.count("kdnb-hollow") == 1
+    assert strip.count("kdnb-cross") == 1
+    xs = [float(x) for x in re.findall(r'cx="([\d.]+)"', strip)]
+    assert xs == [scorecard.WIDTH / 2 + scorecard.HALF, scorecard.WIDTH / 2 - scorecard.HALF / 2]
+    side = re.search(r'kdnb-side" x="([\d.]+)"', strip)
+    assert side is not None
+    assert float(side[1]) == scorecard.WIDTH / 2
+
+
+@pytest.mark.parametrize("name", ["alpha", "affinity", "overlaps"])
+def test_what_results_lack_is_said_in_the_place_of_the_exhibit(name: str, scratch: Results) -> None:
+    shown = getattr(exhibits, name)(scratch).html
+    assert "Not in these results (cpu-scratch)" in shown
+    assert "kdnb-card" not in shown
+
+
+def test_every_exhibit_of_a_claim_survives_a_grid_that_cannot_decide_it(scratch: Results) -> None:
+    for key in CLAIMS:
+        for make in (exhibits.factors, exhibits.correlations, exhibits.plot, exhibits.everything, exhibits.verdict):
+            assert make(scratch, key).html
+    assert exhibits.scores(scratch).html.count("not in these results") >= 2 * len(CLAIMS) - 2
+
+
+def test_an_effect_without_the_papers_sign_is_listed_and_no_other(found: Results) -> None:
+    shown = exhibits.unlike(found).shown
+    assert isinstance(shown, pd.DataFrame)
+    means = found.verdicts[found.verdicts["predicted"] != 0]
+    apart = means[means["effect"] * means["predicted"] <= 0]
+    assert len(shown) == len(apart)
+    assert list(shown["effect"]) == [claims.signed(effect) for effect in apart["effect"]]
+
+
+def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
+    shown = exhibits.paper_contrasts().shown
+    assert isinstance(shown, pd.DataFrame)
+    # Two cells recomputed by hand from tables 1 and C.2.
+    trials = paper.trials("cifar100")
+    by_hand = (trials.xs("strong", level="student") - trials.xs("weak", level="student"))["agreement"].mean()
+    assert shown.loc["strong − weak student, mean over teachers", "agreement"].startswith(claims.signed(by_hand))
+
+
+def test_an_explorer_is_live_where_a_person_runs_the_notebook(small: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    displayed: list[object] = []
+    monkeypatch.setattr(exhibits, "display", lambda shown, raw=False: displayed.append(shown))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    exhibits.scatter(small)._ipython_display_()
+    (data,) = displayed
+    assert isinstance(data, dict)
+    assert "kdnb-explorer" in data["text/html"]
+    displayed.clear()
+    monkeypatch.setenv("JPY_SESSION_NAME", "attention.ipynb")
+    exhibits.scatter(small)._ipython_display_()
+    assert isinstance(displayed[0], ipywidgets.Widget)
+
+
+def test_a_drawing_without_alt_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="alt text"):
+        _ = exhibits.Exhibit("bare", Figure().add_subplot(), "a caption").html
+
+
+def test_a_card_leads_to_the_function_that_drew_it(small: Results) -> None:
+    assert 'href="../book/api.html#kdnb.book.exhibits.plot"' in cards.card(small, "kdnb.book.exhibits.plot")

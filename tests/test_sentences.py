@@ -1,0 +1,127 @@
+"""What pages say follows the results: signs, counts of seeds, and what cannot be said."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from kdnb.book import sentences
+from kdnb.evidence import claims, paper, results
+from kdnb.evidence.results import Results, home
+
+OF_A_STUDY = [
+    "best_mixed", "calibrated", "cause_in_common", "content_or_softness", "divergence_or_information",
+    "fidelity_interaction", "fitting", "mixed_pairs", "of_this_image", "origins", "standardised", "strongest", "summary", "turning_alpha", "where_asked",
+    "who_gains",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found() -> Results:
+    return results.read(home() / "cpu").judged_by("K")
+
+
+def made(found: Results, seeds: int, effect: Callable[[str, str, int], float]) -> Results:
+    """The same results with other effects: of (claim, what, seed)."""
+    other = replace(found)
+    first = found.effects[found.effects["seed"] == found.seeds[0]]
+    named = list(zip(first["claim"], first["what"], strict=True))
+    every = [first.assign(seed=seed, effect=[effect(*each, seed) for each in named]) for seed in range(2, 2 + seeds)]
+    rows = pd.concat(every, ignore_index=True)
+    rows["as_predicted"] = rows["effect"] * rows["predicted"] > 0
+    other.__dict__["effects"] = rows
+    other.__dict__["verdicts"] = claims.verdicts(rows, found.claim_set)
+    object.__setattr__(other, "seeds", tuple(range(2, 2 + seeds)))
+    return other
+
+
+@pytest.mark.parametrize("name", OF_A_STUDY)
+def test_a_sentence_is_said_of_real_results(name: str, found: Results) -> None:
+    said = getattr(sentences, name)(found)
+    assert "Not in these results" not in said
+    assert re.search(r"\d", said)
+    assert "nan" not in said
+    assert said._repr_markdown_() == said
+
+
+@pytest.mark.parametrize("name", [name for name in OF_A_STUDY if name != "fidelity_interaction"])
+def test_a_sentence_names_what_a_grid_lacks(name: str) -> None:
+    scratch = results.read(home() / "cpu-scratch").judged_by("K")
+    assert getattr(sentences, name)(scratch).startswith("*Not in these results (cpu-scratch)")
+
+
+def test_an_answer_has_both_columns_the_papers_values_and_the_scale(found: Results) -> None:
+    for claim in found.claim_set.claims:
+        if claim.primary is None:
+            continue
+        said = sentences.answer(found, claim.key)
+        assert claims.papers_in_words(claim.plotted[0]) in said
+        assert claim.primary.what in said
+        assert "reduced scale: 50 images a class" in said
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "Supported"), (-1, "Contradicted")])
+def test_five_seeds_of_one_sign_are_a_verdict(sign: int, verdict: str, found: Results) -> None:
+    predicted = {(row["claim"], row["what"]): row["predicted"] or 1 for row in found.effects.to_dict("records")}
+    five = made(found, 5, lambda claim, what, seed: sign * predicted[claim, what] * (0.03 + 0.001 * seed))
+    said = sentences.answer(five, "K1")
+    assert f"**{verdict}**" in said
+    assert f"in {5 if sign > 0 else 0} of 5 seeds" in said
+    assert "as it must be" not in said
+    summary = sentences.summary(five)
+    assert f"9 {verdict.lower()}" in summary
+    assert f"{9 if sign > 0 else 0} of 9 do" in summary
+    assert "all of them wait" not in summary
+
+
+def test_four_seeds_decide_nothing(found: Results) -> None:
+    four = made(found, 4, lambda claim, what, seed: -0.1)
+    assert "as it must be with 4 of the 5 seeds" in sentences.answer(four, "K1")
+    assert "9 inconclusive" in sentences.summary(four)
+
+
+def test_a_moved_mean_says_how_many_seeds_have_its_sign() -> None:
+    assert sentences._moved([0.01]) == "+0.010"
+    assert sentences._moved([-0.03, 0.01, -0.01]) == "−0.010 (2 of 3 seeds)"
+
+
+def test_where_a_student_is_asked_turns_the_sign_or_does_not(found: Results) -> None:
+    turned = made(found, 1, lambda claim, what, seed: -0.05 if "own" in what else 0.02)
+    alike = made(found, 1, lambda claim, what, seed: -0.05)
+    assert "depends on whether the two students are asked about the same images" in sentences.where_asked(turned)
+    assert "does not depend on whether" in sentences.where_asked(alike)
+
+
+def test_the_larger_part_of_the_half_image_effect_is_named(found: Results) -> None:
+    information = made(found, 1, lambda claim, what, seed: -0.1 if what.startswith("same halves − whole") else -0.01)
+    divergence = made(found, 1, lambda claim, what, seed: -0.1 if what.startswith("different − same") else -0.01)
+    assert "is half the information" in sentences.divergence_or_information(information)
+    assert "is divergence" in sentences.divergence_or_information(divergence)
+
+
+def test_fidelity_to_the_image_pays_only_where_both_rise(found: Results) -> None:
+    pays = made(found, 1, lambda claim, what, seed: 0.1)
+    not_so = made(found, 1, lambda claim, what, seed: 0.1 if what.endswith("agreement") else -0.1)
+    assert "fidelity to it pays" in sentences.of_this_image(pays)
+    assert "do not rise together" in sentences.of_this_image(not_so)
+
+
+def test_the_papers_tables_are_said_as_they_are() -> None:
+    said = sentences.paper_held_fixed()
+    for dataset in paper.MEASURED:
+        for r in (
+            paper.correlation("agreement", "accuracy", dataset),
+            paper.correlation("agreement", "accuracy", dataset, "student"),
+            paper.correlation_at("agreement", "accuracy", dataset, "strong"),
+        ):
+            assert f"{r:+.2f}".replace("-", "−") in said
+    assert "24 of 24" in sentences.paper_halves()
+    assert "19 of 24" in sentences.paper_halves()
+    assert "4 of 4 data sets" in sentences.paper_affinity()
+
+
+def test_the_exploratory_seeds_and_the_smallest_profile_are_said() -> None:
+    assert "2 of 2 seeds" in sentences.exploratory()
+    assert "43 networks" in sentences.smallest()
