@@ -57,7 +57,7 @@ class Generated(SphinxDirective):
         self.state.nested_parse(StringList(before.splitlines(), "generated"), 0, lead)
         if not heading:
             return lead.children
-        self.state.parent.extend(lead.children)
+        self.state._renderer.current_node.extend(lead.children)
         holder = nodes.container()
         lines = StringList(f"## {rest}".splitlines(), "generated")
         self.state.nested_parse(lines, 0, holder, match_titles=True)
@@ -97,7 +97,7 @@ def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
     """
     page = next(iter(doctree.findall(nodes.section)), None)
     cells = [node for node in doctree.findall(nodes.container) if "cell" in node.get("classes", ())]
-    moved: list[nodes.Node] = []
+    moved: list[nodes.Element] = []
     for cell in cells:
         if {"tag_parameters", "tag_injected-parameters"} & set(cell["classes"]):
             cell.parent.remove(cell)
@@ -106,9 +106,8 @@ def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
             code = [part for part in cell.children if "cell_output" not in part.get("classes", ())]
             for part in code:
                 cell.remove(part)
-            holder = nodes.container(classes=[name for name in cell["classes"] if name != "tag_start"])
-            holder.extend(code)
-            moved.append(holder)
+            if moved:
+                moved[-1].extend(code)  # into the fold of the parameters
     if page is None or not moved:
         return
     place = next((at for at, node in enumerate(page.children) if at and isinstance(node, nodes.section)), len(page.children))

@@ -156,8 +156,7 @@ def factors(found: Results, key: str) -> Exhibit:
     crosses = f" {CROSS} (CIFAR-100, its long tail, ImageNet-LT)." if any(strip.papers for strip in strips) else ""
     caption = (
         "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that the paper "
-        "predicts. "
-        f"Filled points lie on it, or have no side to lie on.{crosses}"
+        f"predicts. Filled points lie on it, or have no side to lie on.{crosses}"
     )
     alt = f"Effects of claim {key}: " + "; ".join(
         f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips
@@ -172,9 +171,8 @@ def correlations(found: Results, key: str) -> Exhibit:
     strips = [_strip(found, claim, each) for each in _listed(found, claim) if unit(each) == "r"]
     caption = (
         "Correlations over the eight trials of a seed, a point for each seed. First over all eight, as the paper plots "
-        "them; then "
-        f"with the mean of each student augmentation taken off, so that students are alike. {CROSS}, computed from its "
-        "tables."
+        f"them; then with the mean of each student augmentation taken off, so that students are alike. {CROSS}, "
+        "computed from its tables."
     )
     alt = f"Correlations of claim {key}: " + "; ".join(
         f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips
@@ -223,9 +221,9 @@ def plot(found: Results, key: str, datasets: tuple[str, ...] = paper.MEASURED) -
     caption = (
         "The eight trials: two teachers (letters: w weak, s strong) and a weak (hollow, blue) or strong (filled, "
         "orange) student. "
-        f"{'The first panels are the paper’s own tables, the last is ours' if len(panels) > 1 else 'Ours'}, measured as the "
-        "paper does, on training images under each trial's own views; small points are seeds. Look at the whole cloud first, "
-        "then at each colour alone."
+        f"{'The first panels are the paper’s own tables, the last is ours' if len(panels) > 1 else 'Ours'}, measured "
+        "as the paper does, on training images under each trial's own views; small points are seeds. Look at the whole "
+        "cloud first, then at each colour alone."
     )
     alt = f"Scatter of {y} against {x} over the eight trials; " + "; ".join(panels)
     return Exhibit(f"plot-{key.lower()}", drawn, caption, alt)
@@ -272,8 +270,8 @@ def verdict(found: Results, key: str) -> Exhibit:
 def scores(found: Results) -> Exhibit:
     """Every claim in both columns: seeds as points, the paper's own values as crosses, badges, and what lies behind them."""
     caption = (
-        "Left of each claim's two strips is negative, right is positive; the shaded side is the paper's. Points are seeds, "
-        "crosses the paper's own values. Strips have scales of their own. Open a claim for the numbers."
+        "Left of each claim's two strips is negative, right is positive; the shaded side is the paper's. Points are "
+        "seeds, crosses the paper's own values. Strips have scales of their own. Open a claim for the numbers."
     )
     return Exhibit("scorecard", scorecard.whole(found), caption, "Scorecard of the claims")
 
@@ -292,8 +290,7 @@ def views(found: Results) -> Exhibit:
     }
     caption = (
         "Six validation images, and the weak and the strong view by which networks of this seed are judged. The two "
-        "views of a "
-        "column share crop and flip; the rest is what the recipes add."
+        "views of a column share crop and flip; the rest is what the recipes add."
     )
     return Exhibit(
         "views", figures.gallery(images, rows), caption, "Six images, and below each its weak and strong view."
@@ -305,8 +302,7 @@ def dial(found: Results) -> Exhibit:
     """A slider from clean to strong: images under it, and how well a network that knows only clean images recognises them."""
     caption = (
         "Turn the dial from the clean image to the strong recipe. The curve is what a network that was trained on "
-        "clean images "
-        "loses on such views."
+        "clean images loses on such views."
     )
     return Exhibit("dial", explorers.dial(found), caption, "A slider of augmentation strength with images and a curve.")
 
@@ -315,13 +311,13 @@ def dial(found: Results) -> Exhibit:
 def affinity(found: Results) -> Exhibit:
     """The paper's affinity of each of the eight trials, ours and its own."""
     table = _two(found)
-    marks = {(str(t), str(s)): float(v) for (t, s), v in paper.trials("cifar100")["affinity"].items()}  # type: ignore[misc]
+    theirs = paper.trials("cifar100")["affinity"]
+    marks = {(pair, student): float(theirs[pair, student]) for pair in claims.PAIRS for student in claims.STUDENTS}
     drawn = figures.by_cell(table, "affinity", view="own", form="paper", papers=marks)
     caption = (
         "Affinity as the paper defines it: the student's accuracy on its own views of the validation images, divided "
-        "by that on "
-        "clean ones. Lower is stronger. Crosses are the paper's trials on CIFAR-100. If the number of strong networks were "
-        "what counts, each colour would fall from left to right."
+        "by that on clean ones. Lower is stronger. Crosses are the paper's trials on CIFAR-100. If the number of "
+        "strong networks were what counts, each colour would fall from left to right."
     )
     return Exhibit(
         "affinity", drawn, caption, "Affinity of the eight trials, a point for each seed, the paper's as crosses."
@@ -342,8 +338,7 @@ def attention(found: Results) -> Exhibit:
     """An image, two teachers and a threshold: heat, masks, and how much these overlap."""
     caption = (
         "Choose an image, two teachers and a threshold. The last picture shows where only one of them looks and where "
-        "both do: "
-        "the part that both share of all that either marks is the IoU."
+        "both do: the part that both share of all that either marks is the IoU."
     )
     return Exhibit("attention", explorers.attention_explorer(found), caption, "Where two teachers look in an image.")
 
@@ -359,8 +354,7 @@ def typical_maps(found: Results, augmentation: str) -> Exhibit:
     place = int(abs(each - each.mean()).argmin())
     caption = (
         f"Two {augmentation} teachers on the image whose overlap is nearest to their mean over {len(each)} validation "
-        "images: "
-        "bright is hot, the outline is the mask, and yellow is where both look."
+        "images: bright is hot, the outline is the mask, and yellow is where both look."
     )
     drawn = figures.attention_maps(explorer, place, pair)
     return Exhibit(
@@ -376,8 +370,7 @@ def overlaps(found: Results, method: str = "cam-predicted") -> Exhibit:
     drawn = figures.overlap(table, split="train", method=method)
     caption = (
         "Attention IoU of each pair of teachers on clean training images. The grey bar is what masks of the same areas "
-        "would have "
-        "if each lay anywhere. Violet pairs are mixed: one weak, one strong."
+        "would have if each lay anywhere. Violet pairs are mixed: one weak, one strong."
     )
     return Exhibit(
         "overlaps", drawn, caption, "Attention IoU of each pair of teachers, a point for each seed, with chance levels."
@@ -394,10 +387,9 @@ def same_views(found: Results, teachers: str = "weak+weak") -> Exhibit:
     drawn = figures.by_view(found.table, cells=cells)
     caption = (
         "A weak and a strong student of the same two teachers, asked about the same images. Compare the two colours "
-        "above one "
-        "view: same images, so only the student differs. Then compare the blue point above weak views with the orange "
-        "one above strong: that is "
-        "each student on its own views, as the paper measures, and the images differ too."
+        "above one view: same images, so only the student differs. Then compare the blue point above weak views with "
+        "the orange one above strong: that is each student on its own views, as the paper measures, and the images "
+        "differ too."
     )
     alt = "Agreement with the teachers on clean, weak and strong views, of a weak and a strong student, a point for each seed."
     return Exhibit(f"same-views-{teachers.split('+')[0]}", drawn, caption, alt)
@@ -410,8 +402,8 @@ def interaction(found: Results, measure: str = "agreement") -> Exhibit:
     drawn = figures.interaction(found.table, measure, against=against)
     caption = (
         "The student's augmentation (colours) by the teachers' (left and right), on clean validation images; thin "
-        "lines are seeds. "
-        "A comparison along the diagonal, all strong minus all weak, adds two steps that may have opposite signs."
+        "lines are seeds. A comparison along the diagonal, all strong minus all weak, adds two steps that may have "
+        "opposite signs."
     )
     label = style.LABELS.get(measure, measure)
     return Exhibit(
@@ -427,8 +419,7 @@ def by_trial(found: Results, measure: str, view: str = "clean", split: str = "va
     label = style.LABELS.get(measure, measure)
     caption = (
         f"{label[0].upper()}{label[1:]} of each of the eight trials, a point for each seed. Compare colours above one "
-        "pair of "
-        "teachers for the student's augmentation, and places of one colour for the teachers'."
+        "pair of teachers for the student's augmentation, and places of one colour for the teachers'."
     )
     return Exhibit(f"trials-{measure}", drawn, caption, f"{label} of the eight trials, a point for each seed.")
 
@@ -440,8 +431,7 @@ def gain(found: Results) -> Exhibit:
     two = table[(table["teachers"] == "") | (table["teachers"].str.count(r"\+") == 1) | (table["role"] == "teacher")]
     caption = (
         "Validation accuracy of each student minus that of its twin without teachers, the same seed, views and order. "
-        "Above zero, "
-        "being taught helps."
+        "Above zero, being taught helps."
     )
     return Exhibit(
         "gain", figures.distillation_gain(two), caption, "What teachers add to validation accuracy, by teachers."
@@ -452,10 +442,9 @@ def gain(found: Results) -> Exhibit:
 def learning(found: Results) -> Exhibit:
     """Training and validation accuracy over the epochs."""
     caption = (
-        "Accuracy over the epochs of a weak student of weak teachers and a strong one of strong teachers: dashed on its own "
-        "augmented training views, solid on validation images. The distance between the two is the gap that the paper "
-        "plots; it "
-        "closes when training gets harder, whether or not validation gets better."
+        "Accuracy over the epochs of a weak student of weak teachers and a strong one of strong teachers: dashed on "
+        "its own augmented training views, solid on validation images. The distance between the two is the gap that "
+        "the paper plots; it closes when training gets harder, whether or not validation gets better."
     )
     return Exhibit(
         "learning", figures.learning_curves(found.curves), caption, "Learning curves of a weak and a strong student."
@@ -468,8 +457,8 @@ def reliability(found: Results) -> Exhibit:
     cells = (("weak+weak", "weak"), ("weak+weak", "strong"))
     drawn = figures.reliability_diagram(found.reliability, cells)
     caption = (
-        "How often a student is right (up) when it is so sure (across), on clean validation images, of a weak and a strong "
-        "student of weak teachers. Below the diagonal a network is too sure of itself, above it too modest."
+        "How often a student is right (up) when it is so sure (across), on clean validation images, of a weak and a "
+        "strong student of weak teachers. Below the diagonal a network is too sure of itself, above it too modest."
     )
     return Exhibit("reliability", drawn, caption, "Reliability diagram of a weak and a strong student.")
 
@@ -479,8 +468,7 @@ def scatter(found: Results) -> Exhibit:
     """Any two measures of the distilled students."""
     caption = (
         "Choose two measures. Each point is a student of one cell and seed. Try pairs that have no business with each "
-        "other: with "
-        "so few cells, many look related."
+        "other: with so few cells, many look related."
     )
     return Exhibit("scatter", explorers.scatter(found), caption, "Scatter of two measures of the distilled students.")
 
@@ -507,10 +495,8 @@ def class_mean(found: Results) -> Exhibit:
     }
     caption = (
         "The teachers' answer about this very image, and in its place their mean answer about its class, as soft as "
-        "the other on "
-        "average. What moves between two rows of the same teachers is what was said of the image itself. Agreement is "
-        "with the "
-        "teachers' real answers."
+        "the other on average. What moves between two rows of the same teachers is what was said of the image itself. "
+        "Agreement is with the teachers' real answers."
     )
     return _objectives(found, "class-mean", rows, caption)
 
@@ -546,8 +532,7 @@ def alpha(found: Results) -> Exhibit:
         raise IncompleteError("the grid has no second α; add an objective such as alpha-0.2: {alpha: 0.2}")
     caption = (
         "The same strong student of the same weak teachers, as the labels weigh more (right) and the teachers less. "
-        "Only the loss "
-        "changes: fidelity is set, and accuracy answers."
+        "Only the loss changes: fidelity is set, and accuracy answers."
     )
     drawn = figures.dose(points[["alpha", "seed", "accuracy", "agreement"]])
     return Exhibit("alpha", drawn, caption, "Accuracy and agreement against α, a line for each seed.")
@@ -564,9 +549,8 @@ def halves(found: Results) -> Exhibit:
     }
     caption = (
         "Students of two weak teachers that saw, while they taught, whole images, different halves, or the same half. "
-        "Agreement is "
-        "with the teachers' answers about whole images. Every half takes information away; only different halves make the "
-        "teachers diverge. Compare the second row with the third and fourth."
+        "Agreement is with the teachers' answers about whole images. Every half takes information away; only different "
+        "halves make the teachers diverge. Compare the second row with the third and fourth."
     )
     return _objectives(found, "halves", rows, caption)
 
@@ -582,8 +566,8 @@ def matching(found: Results) -> Exhibit:
     }
     caption = (
         "Students that match their teachers' logits, and students that match them after both were standardised, with "
-        "targets as "
-        "soft on average. The paper says that agreement falls from the first row to the second, and accuracy rises."
+        "targets as soft on average. The paper says that agreement falls from the first row to the second, and "
+        "accuracy rises."
     )
     return _objectives(found, "matching", rows, caption)
 
@@ -602,9 +586,8 @@ def controls(found: Results) -> Exhibit:
     }
     caption = (
         "Students that saw the same views in the same order and differ in what they were told beside the labels. All "
-        "targets are "
-        "as soft on average as the real teachers'. What lies between the first row and smoothed labels is content; "
-        "what lies between smoothed labels and no teacher is softness."
+        "targets are as soft on average as the real teachers'. What lies between the first row and smoothed labels is "
+        "content; what lies between smoothed labels and no teacher is softness."
     )
     drawn = figures.by_objective(found.table, rows, measures=(("accuracy", ""),))
     return Exhibit("controls", drawn, caption, f"Validation accuracy of students taught by: {', '.join(rows)}.")
@@ -624,8 +607,7 @@ def paper_plot(x: str = "agreement", y: str = "accuracy") -> Exhibit:
     across, up = (style.LABELS.get(name, name) for name in (x, y))
     caption = (
         "The paper's own trials, from its tables: letters are the teachers, colour is the student. The correlations "
-        "are ours; the "
-        "paper prints none."
+        "are ours; the paper prints none."
     )
     drawn = figures.trials(panels, across.replace("agreement with the teachers", "agreement"), up)
     return Exhibit(
@@ -659,8 +641,8 @@ def paper_held_fixed() -> Exhibit:
     }
     caption = (
         "Pearson's r in the paper's tables: CIFAR-100 / its long tail / ImageNet-LT. Over all eight trials, with the "
-        "mean of each "
-        "student augmentation taken off, and over four trials each. A value of four single trainings is a hint, not a proof."
+        "mean of each student augmentation taken off, and over four trials each. A value of four single trainings is a "
+        "hint, not a proof."
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return Exhibit("held-fixed", frame, caption, "Correlations in the paper's tables", paper_card("paper_held_fixed"))
@@ -692,8 +674,7 @@ def paper_contrasts() -> Exhibit:
     }
     caption = (
         "Differences in the paper's tables, one factor at a time: CIFAR-100 / its long tail / ImageNet-LT. Each rests "
-        "on single "
-        "trainings; the paper gives no spread over seeds."
+        "on single trainings; the paper gives no spread over seeds."
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return Exhibit("contrasts", frame, caption, "Contrasts in the paper's tables", paper_card("paper_contrasts"))
@@ -753,8 +734,7 @@ def grid(found: Results) -> Exhibit:
     caption = (
         f"The {len(students)} students and {teachers} teachers of a seed, trained on {data['train']:,} images of "
         f"{len(data['classes'])} classes ({data['name']}) and judged on {data['validation']:,} others. One row is one "
-        "set of teachers "
-        "and one objective; its students differ in their own augmentation alone."
+        "set of teachers and one objective; its students differ in their own augmentation alone."
     )
     return Exhibit("grid", frame, caption, "The grid of students")
 
@@ -819,10 +799,8 @@ def cost(found: Results) -> Exhibit:
     minutes = seconds.groupby("seed").sum().mean() / 60
     caption = (
         f"A training step costs about three forward passes: one there, two back. A seed took {minutes:.0f} minutes of "
-        "training by its log, "
-        "whatever else the machine did meanwhile; students of one augmentation learn in lockstep, and a student's "
-        "seconds are its "
-        "share."
+        "training by its log, whatever else the machine did meanwhile; students of one augmentation learn in lockstep, "
+        "and a student's seconds are its share."
     )
     return Exhibit("cost", pd.DataFrame.from_dict(rows, orient="index"), caption, "What a network costs")
 
@@ -853,8 +831,7 @@ def unlike(found: Results) -> Exhibit:
     )
     caption = (
         f"Of {len(judged)} declared effects with a sign, these {len(apart)} do not have it in the mean over seeds. "
-        "Bold ones decide "
-        f"their claim ({scorecard.scale(found)})."
+        f"Bold ones decide their claim ({scorecard.scale(found)})."
     )
     return Exhibit("unlike", frame, caption, "Effects that do not have the paper's sign")
 
@@ -908,8 +885,8 @@ def exploratory() -> Exhibit:
             "predicted": {1: "+", -1: "−"}[claim.primary.predicted or 1],
         } | {f"seed {seed}": claims.signed(effect) for seed, effect in zip(group["seed"], group["effect"], strict=True)}
     caption = (
-        "The exploratory seeds, profile cpu-scratch: teachers from fresh weights, judged by C1 to C8. No verdict is drawn from "
-        "them."
+        "The exploratory seeds, profile cpu-scratch: teachers from fresh weights, judged by C1 to C8. No verdict is "
+        "drawn from them."
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return Exhibit("exploratory", frame, caption, "Exploratory seeds", card(found, "kdnb.book.exhibits.exploratory"))

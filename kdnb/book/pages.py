@@ -16,6 +16,7 @@ from IPython.display import display
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.book.opening import open_results, parameters
+from kdnb.book.scorecard import scale
 from kdnb.evidence.results import Results
 
 __all__ = ["banner", "open_results", "parameters", "start"]
@@ -48,22 +49,18 @@ def _injected(cells: Iterable[str]) -> set[str]:
 
 def _in_words(found: Results) -> str:
     dataset = found.about["dataset"]
-    words = f"Profile {found.profile.name}, {seeds_in_words(found)}: {found.profile.about}."
+    data = f"{dataset['name']}, {dataset['train']:,} training and {dataset['validation']:,} validation images"
+    words = f"Profile {found.profile.name}, {seeds_in_words(found)}: {data}; {scale(found)}."
     if found.is_stand_in:
-        words += (
-            " These numbers are no evidence: tiny networks on scanned digits, trained for a few epochs. They show that the "
-            "path works and say nothing about the paper."
+        return (
+            f"{words} These numbers are no evidence: they come from a few epochs each. They show that the path works and "
+            "say nothing about the paper."
         )
-    elif found.exploratory:
-        words += (
-            " These seeds are exploratory: they were seen before the paper's claims were declared as it argues them."
-        )
-    if not found.is_stand_in and len(found.seeds) < 5:
-        words += (
-            f" With {len(found.seeds)} of the five seeds that a verdict needs, effects and signs are shown and every "
-            "verdict is inconclusive."
-        )
-    return f"{words} Data: {dataset['name']}, {dataset['train']:,} training and {dataset['validation']:,} validation images."
+    if found.exploratory:
+        words += " These seeds are exploratory: they were seen before the claims were declared as the paper argues them."
+    if len(found.seeds) < 5:
+        words += f" A verdict needs five seeds; here {'is one' if len(found.seeds) == 1 else f'are {len(found.seeds)}'}."
+    return words
 
 
 def banner(there: Results) -> str:

@@ -308,7 +308,10 @@ def power(folder: Path) -> str:
         "calibration error": (claims.K9.primary,),
         "attention IoU": claims.K4.secondary,
     }
-    rows = ["| a contrast of | spread over seeds | five seeds see | eight see | the paper's own |", "|---|--:|--:|--:|---|"]
+    rows = [
+        "| a contrast of | spread over seeds | five seeds see | eight see | the paper's own |",
+        "|---|--:|--:|--:|---|",
+    ]
     for measure, spread in power_of.spread(found).items():
         seen = " | ".join(f"{spread * power_of.smallest_effect(seeds):.3f}" for seeds in (5, 8))
         printed = [each for each in theirs[measure] if each is not None and claims.papers(each)]

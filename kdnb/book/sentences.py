@@ -142,14 +142,13 @@ def summary(found: Results) -> str:
     ]
     sentence = (
         f"**So far, with {seeds_in_words(found)}:** plotted as the paper plots them, {on_side(plotted)} claims show "
-        "its sign; with one factor "
-        f"changed at a time, {on_side(primary)} do. By the rule: {', '.join(parts)} ({scorecard.scale(found)})."
+        f"its sign; with one factor changed at a time, {on_side(primary)} do. By the rule: {', '.join(parts)} "
+        f"({scorecard.scale(found)})."
     )
     if len(found.seeds) < SEEDS_FOR_A_VERDICT:
         sentence += (
             f" A verdict takes {SEEDS_FOR_A_VERDICT} seeds, so all of them wait; the signs are shown as they come, and "
-            "none is "
-            "left out."
+            "none is left out."
         )
     return sentence
 
@@ -169,13 +168,10 @@ def strongest(found: Results) -> str:
     raised = "raises" if both.mean() > 0 else "lowers"
     return (
         "By its own affinity, the strongest of the paper's trials has two *weak* teachers and a strong student, in "
-        f"{of_paper} of "
-        f"{len(theirs)} data sets; here that is so in {ww} of {len(lowest)} seed{'' if len(lowest) == 1 else 's'}. For "
-        "strong students, "
-        f"taking two strong teachers for two weak ones {raised} affinity: {_moved([float(value) for value in both])}. "
-        "What students can "
-        "make of strong views depends on who taught them. So *stronger augmentation*, as the paper measures it, is not "
-        "*more strong "
+        f"{of_paper} of {len(theirs)} data sets; here that is so in {ww} of {len(lowest)} "
+        f"seed{'' if len(lowest) == 1 else 's'}. For strong students, taking two strong teachers for two weak ones "
+        f"{raised} affinity: {_moved([float(value) for value in both])}. What students can make of strong views "
+        "depends on who taught them. So *stronger augmentation*, as the paper measures it, is not *more strong "
         "networks*."
     )
 
@@ -193,9 +189,8 @@ def mixed_pairs(found: Results) -> str:
     word = "less" if sum(main) < 0 else "more"
     return (
         f"Mixed pairs overlap {word} than pure ones by maps of the predicted class: {_moved(main)}, and "
-        f"{_moved(beyond)} beyond what "
-        f"the masks' areas give by chance. Of the {len(others)} other maps, {len(alike)} agree in sign"
-        f"{f' ({chr(44).join(alike)})'.replace(',', ', ') if alike else ''}."
+        f"{_moved(beyond)} beyond what the masks' areas give by chance. Of the {len(others)} other maps, {len(alike)} "
+        f"agree in sign{f' ({chr(44).join(alike)})'.replace(',', ', ') if alike else ''}."
     )
 
 
@@ -214,10 +209,8 @@ def origins(found: Results) -> str:
     )
     return (
         f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. Their "
-        f"students are {better}: "
-        f"validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. Augmentation is the same "
-        "throughout, so "
-        "neither can come from it."
+        f"students are {better}: validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. "
+        "Augmentation is the same throughout, so neither can come from it."
     )
 
 
@@ -241,10 +234,9 @@ def where_asked(found: Results) -> str:
         turn = "So the sign depends on which images both are asked about"
     return (
         f"Strong minus weak students of the same teachers agree by {_moved(common)} on common clean images, "
-        f"{_moved(weak)} on common weak views "
-        f"and {_moved(strong)} on common strong views. Each on its own views, as the paper measures, it is "
-        f"{_moved(own)} on validation images "
-        f"and {_moved(training)} on training images. {turn}."
+        f"{_moved(weak)} on common weak views and {_moved(strong)} on common strong views. Each on its own views, as "
+        f"the paper measures, it is {_moved(own)} on validation images and {_moved(training)} on training images. "
+        f"{turn}."
     )
 
 
@@ -263,8 +255,8 @@ def fidelity_interaction(found: Results) -> str:
     )
     return (
         f"Strong views change the student's agreement with weak teachers by {_moved(weak)}, and with strong teachers "
-        f"by {_moved(strong)}. "
-        f"{word}. The diagonal, all strong minus all weak, is {_moved(diagonal)}: it adds what the teachers' training does."
+        f"by {_moved(strong)}. {word}. The diagonal, all strong minus all weak, is {_moved(diagonal)}: it adds what "
+        "the teachers' training does."
     )
 
 
@@ -281,10 +273,8 @@ def fitting(found: Results) -> str:
     shown, of_paper = (" / ".join(f"{r:+.2f}".replace("-", "−") for r in rs) for rs in (each, theirs))
     return (
         f"Over the eight trials, agreement on training views and accuracy on those views go together with r = {shown} "
-        f"here, and r = {of_paper} "
-        "in the paper's tables (CIFAR-100 / its long tail / ImageNet-LT). So agreement, measured there, is almost how "
-        "well a student "
-        "fits its own training views."
+        f"here, and r = {of_paper} in the paper's tables (CIFAR-100 / its long tail / ImageNet-LT). So agreement, "
+        "measured there, is almost how well a student fits its own training views."
     )
 
 
@@ -301,10 +291,9 @@ def who_gains(found: Results) -> str:
     between = _effects(found, "K2", "interaction: the gain with strong teachers − with weak ones")
     return (
         f"Strong minus weak students of the same teachers, on average: {_moved(mean)} of validation accuracy. Without "
-        "teachers it is "
-        f"{_moved(alone)}, with two weak teachers {_moved(weak)}, with two strong ones {_moved(strong)}. The last "
-        "minus the one before is "
-        f"{_moved(between)}: an average over teachers hides such an interaction, so read it beside its parts."
+        f"teachers it is {_moved(alone)}, with two weak teachers {_moved(weak)}, with two strong ones "
+        f"{_moved(strong)}. The last minus the one before is {_moved(between)}: an average over teachers hides such an "
+        "interaction, so read it beside its parts."
     )
 
 
@@ -319,12 +308,10 @@ def calibrated(found: Results) -> str:
     accuracy = _effects(found, "K2", "validation accuracy")
     return (
         f"Strong minus weak students: the calibration error moves by {_moved(ece)}, and by {_moved(scaled)} once a "
-        "single temperature has been fitted to "
-        f"each. The gap moves by {_moved(gap)} on own training views and by {_moved(clean)} on clean ones. On clean "
-        "images it is the sum of "
-        f"two parts: training accuracy moves by {_moved(train)} and validation accuracy by {_moved(accuracy)}. A gap "
-        "that closes "
-        "only because training accuracy falls is no better generalisation."
+        f"single temperature has been fitted to each. The gap moves by {_moved(gap)} on own training views and by "
+        f"{_moved(clean)} on clean ones. On clean images it is the sum of two parts: training accuracy moves by "
+        f"{_moved(train)} and validation accuracy by {_moved(accuracy)}. A gap that closes only because training "
+        "accuracy falls is no better generalisation."
     )
 
 
@@ -335,8 +322,8 @@ def best_mixed(found: Results) -> str:
     strong = _effects(found, "K8", "validation accuracy, strong students")
     return (
         f"Mixed minus pure teachers: validation accuracy moves by {_moved(weak)} for weak students and by "
-        f"{_moved(strong)} for strong ones. The paper's "
-        "own differences are as small, and what five seeds can see is about three times that."
+        f"{_moved(strong)} for strong ones. The paper's own differences are as small, and what five seeds can see is "
+        "about three times that."
     )
 
 
@@ -354,8 +341,8 @@ def cause_in_common(found: Results) -> str:
         values, rest = _effects(found, key, whole.what), _effects(found, key, claim.primary.what)
         lines.append(
             f"{name} and accuracy: r = {_moved(values, 2)} over all eight trials and {_moved(rest, 2)} with the "
-            "student's augmentation taken "
-            f"off (the paper's tables: {claims.papers_in_words(whole)} and {claims.papers_in_words(claim.primary)})"
+            f"student's augmentation taken off (the paper's tables: {claims.papers_in_words(whole)} and "
+            f"{claims.papers_in_words(claim.primary)})"
         )
     return f"{lines[0][0].upper()}{lines[0][1:]}. {lines[1][0].upper()}{lines[1][1:]}."
 
@@ -405,10 +392,9 @@ def divergence_or_information(found: Results) -> str:
     larger = "half the information" if abs(sum(half)) > abs(sum(different)) else "divergence"
     return (
         f"Giving the teachers different halves {checked}: attention IoU moves by {_moved(iou)} against the same half. "
-        "Divergence alone moves "
-        f"agreement by {_moved(different)} and accuracy by {_moved(accuracy)}; losing half the image, with teachers "
-        "alike, moves agreement by "
-        f"{_moved(half)}. So the larger part of the half-image effect is {larger}."
+        f"Divergence alone moves agreement by {_moved(different)} and accuracy by {_moved(accuracy)}; losing half the "
+        f"image, with teachers alike, moves agreement by {_moved(half)}. So the larger part of the half-image effect "
+        f"is {larger}."
     )
 
 
@@ -420,8 +406,7 @@ def standardised(found: Results) -> str:
     gap = _effects(found, "K7", "z-score − vanilla: train–validation gap")
     return (
         f"Standardising logits moves agreement by {_moved(agreement)}, validation accuracy by {_moved(accuracy)} and "
-        f"the gap by {_moved(gap)}. The "
-        "paper says that agreement and gap fall."
+        f"the gap by {_moved(gap)}. The paper says that agreement and gap fall."
     )
 
 
@@ -434,10 +419,9 @@ def content_or_softness(found: Results) -> str:
     untrained = _effects(found, "controls", "untrained teachers − vanilla: accuracy")
     return (
         f"Two weak teachers are worth {_moved(whole)} of validation accuracy to a strong student. Against smoothed "
-        "labels of the same entropy they are "
-        f"still worth {_moved(smooth)}: that part is content. Untrained teachers move accuracy by {_moved(untrained)} "
-        "and answers to other "
-        f"images by {_moved(shuffled)} compared with the real ones."
+        f"labels of the same entropy they are still worth {_moved(smooth)}: that part is content. Untrained teachers "
+        f"move accuracy by {_moved(untrained)} and answers to other images by {_moved(shuffled)} compared with the "
+        "real ones."
     )
 
 
@@ -462,12 +446,10 @@ def paper_held_fixed() -> Said:
     iou, iou_rest, _ = both("attention_iou")
     return Said(
         f"Over all eight trials agreement and accuracy go against each other: r = {_rs(every)} (CIFAR-100 / its long "
-        "tail / ImageNet-LT). "
-        f"With the student's augmentation held fixed {_rs(rest)} is left, and among strong students alone r is "
-        f"{_rs(strong)}: those that "
-        f"agree *more* are the better ones. Attention keeps its sign: {_rs(iou)} over all, {_rs(iou_rest)} with "
-        "students alike. All "
-        "correlations are ours, from the paper's tables."
+        f"tail / ImageNet-LT). With the student's augmentation held fixed {_rs(rest)} is left, and among strong "
+        f"students alone r is {_rs(strong)}: those that agree *more* are the better ones. Attention keeps its sign: "
+        f"{_rs(iou)} over all, {_rs(iou_rest)} with students alike. All correlations are ours, from the paper's "
+        "tables."
     )
 
 
@@ -482,11 +464,9 @@ def paper_affinity() -> Said:
     r = [paper.correlation("agreement", "affinity", dataset) for dataset in paper.MEASURED]
     return Said(
         f"In {ww} of {len(lowest)} data sets the trial with the lowest affinity, so the strongest by the paper's own "
-        "measure, has two *weak* "
-        f"teachers and a strong student. Taking two strong teachers for the weak ones moves the strong student's affinity by "
-        f"{' / '.join(signed(value) for value in rises)} (CIFAR-100 / its long tail / ImageNet / ImageNet-LT). And "
-        "agreement follows "
-        f"affinity almost on a line: r = {_rs(r)}."
+        "measure, has two *weak* teachers and a strong student. Taking two strong teachers for the weak ones moves the "
+        f"strong student's affinity by {' / '.join(signed(value) for value in rises)} (CIFAR-100 / its long tail / "
+        f"ImageNet / ImageNet-LT). And agreement follows affinity almost on a line: r = {_rs(r)}."
     )
 
 
@@ -505,8 +485,7 @@ def paper_halves() -> Said:
     count = len(change["agreement"])
     return Said(
         f"Agreement falls in {falls} of {count} trials, as the text says. The gap *rises* in {rises} of {count}, where "
-        "the text says "
-        "comparable or lower."
+        "the text says comparable or lower."
     )
 
 
@@ -525,8 +504,7 @@ def exploratory() -> Said:
         }
         lines.append(
             f"{measure} moves by {_moved(by_teachers['weak'])} with two weak teachers and by "
-            f"{_moved(by_teachers['strong'])} with two "
-            "strong ones"
+            f"{_moved(by_teachers['strong'])} with two strong ones"
         )
     return Said(f"In these seeds, from a weak to a strong student, {'; '.join(lines)}.")
 
@@ -537,8 +515,7 @@ def smallest() -> Said:
     count = {role: roles.count(role) for role in ("origin", "teacher", "student", "reference")}
     return Said(
         f"The profile `smoke` has every kind of cell once, on scanned digits: {len(roles)} networks, of which "
-        f"{count['origin']} are the "
-        f"starts of teachers, {count['teacher']} teach, {count['student']} learn and {count['reference']} measures "
-        "affinity. Run the next "
-        "cell in a notebook, and it trains them. (Run it twice, and it answers at once: the runs are in the store.)"
+        f"{count['origin']} are the starts of teachers, {count['teacher']} teach, {count['student']} learn and "
+        f"{count['reference']} measures affinity. Run the next cell in a notebook, and it trains them. (Run it twice, "
+        "and it answers at once: the runs are in the store.)"
     )

@@ -21,7 +21,8 @@ _PAIRS = ("weak+weak", "weak+strong", "strong+strong")
 
 KINDS: dict[str, tuple[Contrast, ...]] = {
     "validation accuracy": tuple(
-        Contrast(pair, ((1.0, Cell(pair, STRONG), ACCURACY), (-1.0, Cell(pair, WEAK), ACCURACY)), None) for pair in _PAIRS
+        Contrast(pair, ((1.0, Cell(pair, STRONG), ACCURACY), (-1.0, Cell(pair, WEAK), ACCURACY)), None)
+        for pair in _PAIRS
     ),
     "agreement": tuple(
         Contrast(pair, ((1.0, Cell(pair, STRONG), AGREEMENT), (-1.0, Cell(pair, WEAK), AGREEMENT)), None)
@@ -50,7 +51,8 @@ def spread(found: Results) -> dict[str, float]:
     index, pooled = Index(found.table), {}
     for measure, contrasts in KINDS.items():
         values = [[each.in_seed(index, seed) for seed in found.seeds] for each in contrasts]
-        there = [np.var(row, ddof=1) for row in values if None not in row]
+        whole = [[value for value in row if value is not None] for row in values]
+        there = [np.var(row, ddof=1) for row in whole if len(row) == len(found.seeds)]
         if there:
             pooled[measure] = math.sqrt(float(np.mean(there)))
     return pooled
