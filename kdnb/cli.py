@@ -19,6 +19,7 @@ import click
 
 from kdnb import __version__
 from kdnb.errors import KdnbError, ProfileError, in_one_line
+from kdnb.paths import user_path
 
 if TYPE_CHECKING:
     from kdnb.study.grid import Plan
@@ -57,6 +58,16 @@ class Where:
         from kdnb.study.store import Store
 
         return Store(self.store)
+
+
+class _Path(click.Path):
+    """A path in which ``~`` is a home folder also where the shell leaves it, as in ``--results=~/x``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(user_path(value), param, ctx)
 
 
 def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -224,7 +235,7 @@ def _progress(store: "Store", spec: "RunSpec") -> str:
 
 @cli.command()
 @_study_options
-@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole tidy table to a file.")
+@click.option("--csv", type=_Path(dir_okay=False), help="Write the whole tidy table to a file.")
 @click.option("--curves", is_flag=True, help="The training logs instead of the measures: a row for each epoch.")
 @click.option("--claims", is_flag=True, help="Say what the table shows of the paper's claims.")
 def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
@@ -258,9 +269,7 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 
 @cli.command()
 @_study_options
-@click.option(
-    "--results", type=click.Path(file_okay=False, path_type=Path), help="Folder (default: book/results/PROFILE)."
-)
+@click.option("--results", type=_Path(file_okay=False), help="Folder (default: book/results/PROFILE).")
 @click.option("--weights/--no-weights", default=True, help="Keep the networks of the first seed, if they are small.")
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
 def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool) -> None:
@@ -282,9 +291,9 @@ def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool
 
 
 @cli.command()
-@click.argument("ours", type=click.Path(file_okay=False))
-@click.argument("theirs", type=click.Path(file_okay=False), required=False)
-def diff(ours: str, theirs: str | None) -> None:
+@click.argument("ours", type=_Path(file_okay=False))
+@click.argument("theirs", type=_Path(file_okay=False), required=False)
+def diff(ours: Path, theirs: Path | None) -> None:
     """Compare two folders of results, claim by claim (THEIRS: default the published ones of the same profile)."""
     from kdnb.evidence import diff as differences
     from kdnb.evidence import results
@@ -300,7 +309,7 @@ def diff(ours: str, theirs: str | None) -> None:
 )
 @click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pages, e.g. seeds=0-4.")
 @click.option("--store", help="Folder of the runs (default: $KDNB_STORE, else in the user's data folder).")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: _build/reproduce/PROFILE.")
+@click.option("--out", type=_Path(file_okay=False), help="Default: _build/reproduce/PROFILE.")
 @click.option("--timeout", type=click.IntRange(min=1), default=3600, show_default=True, help="Seconds a cell may take.")
 @click.option("--build/--no-build", default=True, help="Build the book from what came out.")
 def reproduce(

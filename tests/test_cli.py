@@ -110,6 +110,24 @@ def test_a_home_that_does_not_exist_is_named(option, capfd):
     assert "~nobody-of-that-name/x begins in a home folder that does not exist here" in capfd.readouterr().err
 
 
+def test_a_tilde_that_the_shell_leaves_is_the_home_folder(tmp_path, monkeypatch, capfd):
+    """As in ``--results=~/x``, which no shell but zsh expands."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    study = ["--epochs", "1", "--set", "grid=[{teachers: [[]]}]", "--set", "origin=fresh", "--store=~/store"]
+    assert run("run", *study, "--device", "cpu") == 0
+    assert run("table", *study, "--csv=~/table.csv") == 0
+    assert run("publish", *study, "--results=~/results", "--uncommitted") == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"store", "table.csv", "results"}
+    assert not (tmp_path / "~").exists()
+    capfd.readouterr()
+    assert run("diff", "~/results", "~/nowhere") == 2
+    assert f"no published results in {tmp_path / 'nowhere'}" in capfd.readouterr().err
+    assert run("publish", *study, "--results=~nobody-of-that-name/x") == 2
+    assert "begins in a home folder that does not exist here" in capfd.readouterr().err
+
+
 def test_a_user_without_a_home_is_shown_what_to_name(tmp_path):
     environment = {
         name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_DATA_HOME", "KDNB_STORE")

@@ -385,6 +385,34 @@ def test_a_damaged_pickle_is_one_error_that_names_it(tmp_path, damage):
         load("cifar100", root=tmp_path)
 
 
+def as_bytes(content):
+    """What Python 3 makes of an official pickle that it is told to read as bytes."""
+    if isinstance(content, str):
+        return content.encode("latin1")
+    if isinstance(content, dict):
+        return {as_bytes(key): as_bytes(value) for key, value in content.items()}
+    return [as_bytes(each) for each in content] if isinstance(content, list) else content
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("keys", [dict, as_bytes], ids=["text", "bytes"])
+def test_pickles_that_python_3_wrote_are_read(tmp_path, protocol, keys):
+    write_pickles(tmp_path / "official", pictures())
+    folder = write_pickles(tmp_path / "again", pictures())
+    for part, content in official(pictures()).items():
+        (folder / part).write_bytes(pickle.dumps(keys(content), protocol=protocol))
+    again = load("cifar100", root=tmp_path / "again")
+    assert again.train.names == load("cifar100", root=tmp_path / "official").train.names
+    assert again.hash == load("cifar100", root=tmp_path / "official").hash
+
+
+def test_a_pickle_may_name_no_codec_but_that_of_bytes(tmp_path):
+    path = write_pickles(tmp_path, pictures()) / "train"
+    path.write_bytes(b"c_codecs\nencode\n(Vx\nVrot13\ntR.")
+    with pytest.raises(DataError, match="the codec 'rot13' is not latin1"):
+        load("cifar100", root=tmp_path)
+
+
 def test_a_truncated_zip_is_named(tmp_path):
     archive = write_zip(tmp_path, pictures())
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
@@ -497,6 +525,11 @@ def test_a_list_that_names_no_image_says_in_which_line(tmp_path):
 def test_blank_lines_of_a_list_are_counted(tmp_path):
     with pytest.raises(DataError, match="line 4: there is no training image"):
         listed(tmp_path, APPLE, "", "", "bear/none.png")
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path):
+    """As Windows' editors write it."""
+    assert set(listed(tmp_path, f"\ufeff{WORM}", APPLE, BEAR).train.names) == {APPLE, BEAR, WORM}
 
 
 def test_a_list_names_an_image_once(tmp_path):
@@ -671,6 +704,40 @@ def test_what_is_known_to_be_no_image_is_left_out(tmp_path):
     assert load(f"imagefolder:{folder}", size=32).hash == before.hash
 
 
+def test_what_lies_beside_the_splits_is_not_looked_at(tmp_path):
+    folder = pets(tmp_path / "pets")
+    before = load(f"imagefolder:{folder}", size=32)
+    for beside in (".git/hooks", "__MACOSX/train/cat", "raw/unsorted"):
+        (folder / beside).mkdir(parents=True)
+    (folder / "raw" / "gone.png").symlink_to(tmp_path / "gone.png")
+    (folder / "__MACOSX" / "train" / "cat" / "._a.png").write_bytes(b"?")
+    (folder / "train" / "cat" / "._cat_s_000000.png").write_bytes(b"?")
+    assert load(f"imagefolder:{folder}", size=32).hash == before.hash
+
+
+def test_a_folder_around_the_splits_is_named(tmp_path):
+    pets(tmp_path / "pets" / "pets-1.0")
+    with pytest.raises(DataError, match=r"pets has no train, and .*pets-1\.0 has one; name that folder"):
+        load(f"imagefolder:{tmp_path / 'pets'}", size=32)
+
+
+def test_a_split_that_is_a_link_to_nowhere_is_named(tmp_path):
+    folder = pets(tmp_path / "pets")
+    (folder / "train").rename(folder / "moved")
+    (folder / "train").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match="1 links lead nowhere, the first train"):
+        load(f"imagefolder:{folder}", size=32)
+
+
+def test_a_class_spelled_in_two_ways_is_named(tmp_path):
+    """As folders from a Mac and from elsewhere do."""
+    with zipfile.ZipFile(tmp_path / "cifar100.zip", "w") as archive:
+        for name, image in pictures(classes=("caf\u00e9",)).items():
+            archive.writestr(name.replace("test/caf\u00e9/", "test/cafe\u0301/"), png(image))
+    with pytest.raises(DataError, match=r"spelled in two ways, 'cafe\\u0301' and 'caf\\xe9'; rename one"):
+        load("cifar100", root=tmp_path)
+
+
 def test_an_image_in_a_split_and_in_no_class_is_named(tmp_path):
     folder = write_tree(pets(tmp_path / "pets"), {"train/a.png": np.zeros((32, 32, 3), np.uint8)})
     with pytest.raises(DataError, match=r"1 images lie in a split and in no class, the first train/a\.png"):
@@ -806,15 +873,20 @@ def test_an_image_folder_must_be_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("splits", "found"),
-    [(["train"], "train"), (["test"], "test"), ([], "none"), (["train", "test", "val"], "test, train, val")],
+    ("splits", "found", "mend"),
+    [
+        (["train"], "train", "put images into test/<class>/"),
+        (["test"], "test", "put images into train/<class>/"),
+        ([], "none", "put images into train/<class>/ and test/<class>/"),
+        (["train", "test", "val"], "test, train, val", "keep one of test and val, and move the other elsewhere"),
+    ],
 )
-def test_an_image_folder_has_train_and_one_other_split(tmp_path, splits, found):
+def test_an_image_folder_has_train_and_one_other_split(tmp_path, splits, found, mend):
     folder = tmp_path / "pets"
     folder.mkdir()
     for split in splits:
         write_tree(folder, {f"{split}/cat/a.png": np.zeros((8, 8, 3), np.uint8)})
-    with pytest.raises(DataError, match=f"has the splits {found}; expected train and one of test, val, validation"):
+    with pytest.raises(DataError, match=f"splits {found}; expected train and one of test, val, validation: {mend}"):
         load(f"imagefolder:{folder}", size=32)
 
 
@@ -859,6 +931,30 @@ def test_a_cifar_tree_that_lacks_images_is_refused(tmp_path, monkeypatch):
     write_tree(tmp_path / "test" / "cifar100", {n: i for n, i in images.items() if not n.startswith("test/class99")})
     with pytest.raises(DataError, match="test has 0 images of class class99 where it should have 2"):
         load("cifar100", root=tmp_path / "test")
+
+
+@pytest.mark.parametrize("above", ["", "download/cifar100/"], ids=["no top folder", "a nested one"])
+def test_a_zip_is_read_wherever_in_it_the_splits_are(tmp_path, above):
+    expected = write_zip(tmp_path / "usual", pictures())
+    with zipfile.ZipFile(expected) as usual, zipfile.ZipFile(tmp_path / "cifar100.zip", "w") as other:
+        for name in usual.namelist():
+            other.writestr(above + name.removeprefix("cifar100/"), usual.read(name))
+        for note in (
+            "README.txt",
+            f"{above}LICENSE",
+            "__MACOSX/._cifar100",
+            f"{above}train/apple/._apple_s_000000.png",
+        ):
+            other.writestr(note, b"?")
+        other.mkdir(f"{above}train")
+    assert load("cifar100", root=tmp_path).hash == load("cifar100", root=tmp_path / "usual").hash
+
+
+def test_an_empty_class_folder_in_a_zip_is_named(tmp_path):
+    with zipfile.ZipFile(write_zip(tmp_path, pictures()), "a") as archive:
+        archive.mkdir("cifar100/train/emu")
+    with pytest.raises(DataError, match=r"cifar100\.zip/train/emu holds no image; fill it or remove it"):
+        load("cifar100", root=tmp_path)
 
 
 def test_a_zip_of_two_top_folders_is_refused(tmp_path):

@@ -272,13 +272,16 @@ def _cifar100(root: Path) -> Dataset:
         marks = _fingerprint(pickles / part for part in ("train", "test", "meta"))
         return _cached("cifar100", lambda: _cifar100_of(readers.cifar100_pickles(pickles)), marks)
     if tree.is_dir():
-        return _cached("cifar100", lambda: _cifar100_of(_images(FolderSource(tree))), _tree_fingerprint(tree))
+        marks = _tree_fingerprint(tree, CIFAR_HELD_OUT)
+        return _cached("cifar100", lambda: _cifar100_of(_images(FolderSource(tree))), marks)
     return _cached("cifar100", lambda: _cifar100_of(_images(ZipSource(archive))), _fingerprint([archive]))
 
 
 def _images(source: readers.Source) -> Content:
-    return readers.tree(source, ("test",), readers.CIFAR_SIDE)
+    return readers.tree(source, CIFAR_HELD_OUT, readers.CIFAR_SIDE)
 
+
+CIFAR_HELD_OUT = ("test",)
 
 CIFAR100_IMAGES: tuple[int, int] | None = (500, 100)
 """training and test images of each class; None leaves them uncounted"""
@@ -353,7 +356,7 @@ def find_list(train_list: str | Path, root: Path) -> Path:
 
 def _from_list(train: Split, path: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable text file ({error})") from None
     wanted = [line for line in lines if line]
@@ -443,7 +446,7 @@ def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
         _cached(
             f"{name}@{size}",
             lambda: _imagefolder_of(name, readers.tree(FolderSource(folder), HELD_OUT, size, fit=True)),
-            _tree_fingerprint(folder),
+            _tree_fingerprint(folder, HELD_OUT),
         ),
         # the path is this machine's: what the data set is called elsewhere must not depend on it
         name=f"imagefolder:{folder.resolve().name}",
@@ -476,10 +479,11 @@ def _marks(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _tree_fingerprint(folder: Path) -> str:
-    """A digest over names and marks of all files in a tree of images."""
-    files = [(name, *_marks((folder / name).stat())) for name in FolderSource(folder).files()]
-    return hashlib.sha256(json.dumps([str(folder.resolve()), files]).encode()).hexdigest()
+def _tree_fingerprint(folder: Path, validation: tuple[str, ...]) -> str:
+    """A digest over names and marks of all files in the splits of a tree of images, and over its class folders."""
+    source, splits = FolderSource(folder), (readers.TRAIN, *validation)
+    files = [(name, *_marks((folder / name).stat())) for name in source.files(splits)]
+    return hashlib.sha256(json.dumps([str(folder.resolve()), files, source.folders(splits)]).encode()).hexdigest()
 
 
 # -- what is there ---------------------------------------------------------------------------------------------------

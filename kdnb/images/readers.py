@@ -8,6 +8,8 @@ import gzip
 import io
 import os
 import pickle
+import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,9 @@ NO_IMAGES = frozenset(
 """endings of files that lie beside images and are none, as notes, lists, Thumbs.db; so are all whose names begin with a dot"""
 
 CIFAR_SIDE = 32
+
+TRAIN = "train"
+"""what the split to train on is called"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Content(NamedTuple):
 
 
 def cifar100_pickles(folder: Path) -> Content:
-    """The official python pickles ``train``, ``test`` and ``meta``."""
+    """The official python pickles ``train``, ``test`` and ``meta``, written by Python 2 or 3."""
 
     def part(name: str, make: Callable[[dict[str, Any]], Any]) -> Any:
         content = _unpickle(folder / name)
@@ -100,18 +105,36 @@ def cifar100_pickles(folder: Path) -> Content:
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles lists, strings and numpy arrays, and refuses all else: a data file has no business running code."""
 
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+    _ALLOWED = frozenset({"_reconstruct", "_frombuffer", "ndarray", "dtype"})
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+            return super().find_class(re.sub(r"^numpy\.core\b", "numpy._core", module), name)
+        if (module, name) == ("_codecs", "encode"):
+            return _bytes
         raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """What Python 3 calls to put bytes into a pickle that Python 2 can read; no other codec is allowed."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"the codec {encoding!r} is not latin1")
+    return text.encode("latin1")
+
+
+def _as_text(content: Any) -> Any:
+    """Keys, names and lists of names as text: Python 3 keeps what Python 2 wrote as bytes."""
+    if isinstance(content, bytes):
+        return content.decode("latin1")
+    if isinstance(content, dict):
+        return {_as_text(key): _as_text(value) for key, value in content.items()}
+    return [_as_text(each) for each in content] if isinstance(content, list) else content
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            content: dict[str, Any] = _ArraysOnly(file, encoding="latin1").load()
+            content: dict[str, Any] = _as_text(_ArraysOnly(file, encoding="latin1").load())
             return content
     except FileNotFoundError:
         raise DataError(f"{path} is missing; fetch cifar100 again, or remove {path.parent}") from None
@@ -148,8 +171,12 @@ class Source(Protocol):
 
     where: Path
 
-    def files(self) -> list[str]:
-        """Paths of all files below the source, sorted; no hidden ones."""
+    def files(self, splits: Sequence[str]) -> list[str]:
+        """Paths of all files in these splits, sorted; no hidden ones. Nothing else is looked at."""
+        ...
+
+    def folders(self, splits: Sequence[str]) -> list[str]:
+        """``<split>/<class>`` of all class folders that can be seen, sorted; no hidden ones."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -163,21 +190,30 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         self.where = folder
 
-    def files(self) -> list[str]:
+    def files(self, splits: Sequence[str]) -> list[str]:
         found: list[str] = []
         nowhere: list[str] = []
-        self._walk(self.where, (), found, nowhere)
+        for split in splits:
+            top = self.where / split
+            if top.is_dir():
+                self._walk(top, (), found, nowhere)
+            elif top.is_symlink():
+                nowhere.append(split)
         if nowhere:
             raise DataError(
                 f"{self.where}: {len(nowhere)} links lead nowhere, the first {min(nowhere)}; fetch what they stand for "
                 "(git annex get, dvc pull) or remove them"
             )
-        # An empty class folder has no file to be seen by; it is an error that only the folder itself can show.
-        for folder in sorted(path for path in self.where.glob("*/[!.]*") if path.is_dir()):
-            inside = f"{folder.relative_to(self.where).as_posix()}/"
-            if not any(name.startswith(inside) and Path(name).suffix.lower() in SUFFIXES for name in found):
-                raise DataError(f"the class folder {folder} holds no image; fill it or remove it")
+        inner = sorted(self.where.glob(f"[!.]*/{TRAIN}"))
+        if inner and not any((self.where / split).is_dir() for split in splits):
+            raise DataError(
+                f"{self.where} has no {TRAIN}, and {inner[0].parent} has one; name that folder, or move what it holds up"
+            )
         return sorted(found)
+
+    def folders(self, splits: Sequence[str]) -> list[str]:
+        found = [path for split in splits for path in (self.where / split).glob("[!.]*") if path.is_dir()]
+        return sorted(path.relative_to(self.where).as_posix() for path in found)
 
     def _walk(self, folder: Path, above: tuple[Path, ...], found: list[str], nowhere: list[str]) -> None:
         real = folder.resolve()
@@ -199,7 +235,7 @@ class FolderSource:
 
 
 class ZipSource:
-    """The same tree in a zip file, below one top folder."""
+    """The same tree in a zip file, at its top or below folders that hold nothing else."""
 
     def __init__(self, archive: Path) -> None:
         self.where = archive
@@ -207,21 +243,28 @@ class ZipSource:
             self._zip = zipfile.ZipFile(archive)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
-        paths = [(name, name.split("/")) for name in self._zip.namelist() if not name.endswith("/")]
-        paths = [
-            (name, parts)
-            for name, parts in paths
-            if parts[0] != "__MACOSX" and not any(p.startswith(".") for p in parts)
-        ]
-        tops = sorted({parts[0] for _, parts in paths})
-        if len(tops) > 1:
-            raise DataError(
-                f"{archive} has {len(tops)} top folders, {', '.join(tops[:4])}; expected one, with all splits in it"
-            )
-        self._members = {"/".join(parts[1:]): name for name, parts in paths}
+        paths = {
+            name.rstrip("/"): name
+            for name in self._zip.namelist()
+            if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+        }
+        while True:
+            tops = sorted({path.split("/")[0] for path, name in paths.items() if "/" in path or name[-1] == "/"})
+            if TRAIN in tops or not tops:
+                break
+            if len(tops) > 1:
+                raise DataError(
+                    f"{archive} has {len(tops)} top folders, {', '.join(tops[:4])}; expected one, with all splits in it"
+                )
+            paths = {path.split("/", 1)[1]: name for path, name in paths.items() if path.startswith(f"{tops[0]}/")}
+        self._members = paths
 
-    def files(self) -> list[str]:
-        return sorted(self._members)
+    def files(self, splits: Sequence[str]) -> list[str]:
+        return sorted(path for path, name in self._members.items() if path.split("/")[0] in splits and name[-1] != "/")
+
+    def folders(self, splits: Sequence[str]) -> list[str]:
+        named = (path.split("/") for path, name in self._members.items() if name[-1] == "/")
+        return sorted("/".join(parts) for parts in named if len(parts) == 2 and parts[0] in splits)
 
     def read(self, name: str) -> bytes:
         return self._zip.read(self._members[name])
@@ -235,14 +278,20 @@ def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = 
         validation: what the validation split may be called; the other is ``train``.
         fit: crop and resize images to the side; without it, an image of another size is an error.
     """
-    files = _images(source, ("train", *validation))
+    files = _images(source, (TRAIN, *validation))
     parts = sorted({file.split("/")[0] for file in files})
     held_out = [part for part in validation if part in parts]
-    if "train" not in parts or len(held_out) != 1:
+    if TRAIN not in parts or len(held_out) != 1:
+        lacking = [*([] if TRAIN in parts else [TRAIN]), *([] if held_out else [validation[0]])]
+        mend = f"put images into {' and '.join(f'{part}/<class>/' for part in lacking)}"
+        if len(held_out) > 1:
+            mend = f"keep one of {' and '.join(held_out)}, and move the other elsewhere"
         raise DataError(
-            f"{source.where} has the splits {', '.join(parts) or 'none'}; expected train and one of {', '.join(validation)}"
+            f"{source.where} has the splits {', '.join(parts) or 'none'}; expected {TRAIN} and one of "
+            f"{', '.join(validation)}: {mend}"
         )
-    classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith("train/")}))
+    _require_one_spelling(source, files)
+    classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith(f"{TRAIN}/")}))
     number = {label: index for index, label in enumerate(classes)}
     unknown = sorted({file.split("/")[1] for file in files if file.startswith(f"{held_out[0]}/")} - set(classes))
     if unknown:
@@ -262,7 +311,19 @@ def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = 
                     images[next(place)] = torch.from_numpy(image).permute(2, 0, 1)
         return Split(images, labels, tuple(file.split("/", 1)[1] for file in chosen))
 
-    return Content(classes, split("train"), split(held_out[0]))
+    return Content(classes, split(TRAIN), split(held_out[0]))
+
+
+def _require_one_spelling(source: Source, files: Sequence[str]) -> None:
+    """Systems write an accent as a letter of its own or not: such names look alike, and would be two classes."""
+    spelled: dict[str, str] = {}
+    for name in sorted({file.split("/")[1] for file in files}):
+        other = spelled.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise DataError(
+                f"{source.where}: the class {name!r} is spelled in two ways, {other!a} and {name!a}; rename one folder "
+                "as the other"
+            )
 
 
 def _images(source: Source, splits: Sequence[str]) -> list[str]:
@@ -270,9 +331,9 @@ def _images(source: Source, splits: Sequence[str]) -> list[str]:
     images: list[str] = []
     loose: list[str] = []
     unknown: list[str] = []
-    for file in source.files():
+    for file in source.files(splits):
         parts, suffix = file.split("/"), Path(file).suffix.lower()
-        if parts[0] not in splits or len(parts) < 2 or (suffix not in SUFFIXES and suffix in NO_IMAGES):
+        if len(parts) < 2 or (suffix not in SUFFIXES and suffix in NO_IMAGES):
             continue
         try:
             file.encode()
@@ -289,6 +350,9 @@ def _images(source: Source, splits: Sequence[str]) -> list[str]:
             f"{source.where}: {len(loose)} images lie in a split and in no class, the first {loose[0]}; put each into "
             "the folder of its class"
         )
+    # An empty class folder has no file to be seen by.
+    for folder in sorted(set(source.folders(splits)) - {"/".join(file.split("/")[:2]) for file in images}):
+        raise DataError(f"the class folder {source.where / folder} holds no image; fill it or remove it")
     return images
 
 
