@@ -175,9 +175,14 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     from kdnb import environment
     from kdnb.study import estimate, execute
 
-    environment.choose_device(device)
+    chosen = environment.choose_device(device)
     planned, store = where.plan(), where.open_store()
     study = planned.study
+    if reason := environment.why_unnamed(environment.describe(chosen)):
+        click.echo(
+            f"kdnb: warning: no commit names this code: {reason}. Training goes on, and kdnb publish will refuse what comes out",
+            err=True,
+        )
     pool: AbstractContextManager[Executor | None] = nullcontext()
     if workers > 1:
         import multiprocessing

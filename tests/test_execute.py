@@ -5,6 +5,7 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 import pytest
 
 from kdnb import environment
+from kdnb.environment import Code
 from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
 from kdnb.study import execute
 from kdnb.study import grid as grids
@@ -101,7 +102,7 @@ def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
 
 
 def test_outside_git_nothing_is_said_of_changes(monkeypatch):
-    monkeypatch.setattr(environment, "_commit", lambda: (None, None))
+    monkeypatch.setattr(environment, "read_code", lambda _: Code(None, None, "no clone"))
     made = environment.describe(environment.choose_device("cpu"), [environment.code()])
     assert (made["commit"], made["uncommitted_changes"]) == (None, None)
 
@@ -114,10 +115,10 @@ def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, m
 
     def stop(epoch, members):
         # what is committed while it trains is not what it began with
-        monkeypatch.setattr(environment, "_commit", lambda: ("b" * 40, False))
+        monkeypatch.setattr(environment, "read_code", lambda _: Code("b" * 40, False, ""))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(environment, "_commit", lambda: ("a" * 40, True))
+    monkeypatch.setattr(environment, "read_code", lambda _: Code("a" * 40, True, "changed"))
     with pytest.raises(KeyboardInterrupt):
         execute.run_task(waiting[0], stop)
     execute.run_task(waiting[0])

@@ -9,6 +9,7 @@ import pytest
 from kdnb import environment
 from kdnb.book import cards, opening, pages
 from kdnb.book.opening import Parameters
+from kdnb.environment import Code
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import results
 from kdnb.evidence.results import home
@@ -112,10 +113,11 @@ def test_uncommitted_code_adds_nothing_to_the_records_of_the_book(tmp_path, monk
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
     monkeypatch.setattr(results, "home", lambda: tmp_path / "book")
-    monkeypatch.setattr(environment, "_commit", lambda: ("a" * 40, True))
+    monkeypatch.setattr(environment, "read_code", lambda _: Code("a" * 40, True, "kdnb/x.py is in no commit"))
     asked = Parameters(profile=str(profile), results=str(tmp_path / "book" / "mine"), device="cpu")
-    with pytest.raises(IncompleteError, match="code that no commit has"):
+    with pytest.raises(IncompleteError, match=r"code that no commit has.*: kdnb/x\.py is in no commit"):
         opening.open_results(asked, Store(tmp_path / "store"))
+    assert not (tmp_path / "store" / "runs").exists()
 
 
 def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from kdnb import environment
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
@@ -84,10 +85,23 @@ def open_results(asked: Parameters, store: Store | None = None) -> Results:
     lacking = [seed for seed in study.seeds if seed not in _held(study, folder)]
     if lacking:
         wanted = grid.plan(settings, root=root, seeds=lacking).study
-        execute.execute(wanted, store, data_root=root, device=asked.device).require_complete()
         of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
+        if of_the_book:
+            _require_committed(wanted, store)
+        execute.execute(wanted, store, data_root=root, device=asked.device).require_complete()
         publish.publish(wanted, store, dataset, folder, strict=of_the_book)
     return results.read(folder, study.seeds)
+
+
+def _require_committed(study: Study, store: Store) -> None:
+    """Raises:
+    IncompleteError: what is to be trained could not be published in the book."""
+    waiting, _ = execute.tasks(study, store)
+    reason = environment.why_unnamed(environment.describe(environment.choose_device("cpu"))) if waiting else ""
+    if reason:
+        raise IncompleteError(
+            f"code that no commit has adds nothing to the results of the book: {reason}; or name a folder of your own (results)"
+        )
 
 
 def _held(study: Study, folder: Path) -> set[int]:

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb import __version__
+from kdnb import __version__, environment
 from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import claims, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
@@ -152,11 +152,11 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
 
 def _require_committed(runs: Sequence[Run], entries: Mapping[str, Entry]) -> None:
     for run in runs:
-        made = entries[run.spec.id].environment
-        if not made.get("commit") or made.get("uncommitted_changes"):
+        reason = environment.why_unnamed(entries[run.spec.id].environment)
+        if reason:
             raise IncompleteError(
-                f"{run.name} of seed {run.seed} was made with code that no commit has, so nobody could make it again; "
-                "commit, and train it in a fresh store"
+                f"{run.name} of seed {run.seed} was made with code that no commit has, so nobody could make it again: "
+                f"{reason}; then train it in a fresh store, or publish it elsewhere as it is (--uncommitted)"
             )
 
 
