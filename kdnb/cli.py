@@ -180,7 +180,8 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
     study = planned.study
     if reason := environment.why_unnamed(environment.describe(chosen)):
         click.echo(
-            f"kdnb: warning: no commit names this code: {reason}. Training goes on, and kdnb publish will refuse what comes out",
+            f"kdnb: warning: no commit names this code: {reason}. Training goes on, and kdnb publish will refuse what "
+            "comes out",
             err=True,
         )
     pool: AbstractContextManager[Executor | None] = nullcontext()

@@ -11,19 +11,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 
 from kdnb.book import explorers as making
 from kdnb.book import figures
 from kdnb.errors import IncompleteError
-from kdnb.evidence import overlap, results
+from kdnb.evidence import overlap, paper, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
+from kdnb.study import execute
+from kdnb.training.objectives import loss
+from kdnb.training.spec import Objective, RunSpec
+from kdnb.training.train import initial
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
 STYLE = ROOT / "book" / "_static" / "explorers.css"
-KINDS = {"attention": making.attention_explorer, "dial": making.dial, "scatter": making.scatter}
+KINDS = {
+    "attention": making.attention_explorer,
+    "dial": making.dial,
+    "scatter": making.scatter,
+    "tables": lambda found: making.paper_tables(),
+}
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 
 
@@ -215,11 +225,75 @@ def test_the_script_correlates_within_each_seed() -> None:
     assert node("return [x.correlation([1, 2], [1, 2]), x.correlation([1, 1, 1], [1, 2, 3])];", None) == [None, None]
 
 
+@pytest.mark.parametrize("dataset", paper.MEASURED)
+def test_the_script_holds_the_students_augmentation_fixed_as_python_does(dataset: str) -> None:
+    points = embedded(making.paper_tables())["datasets"][dataset]["points"]
+    body = """return ['attention_iou', 'agreement'].map((name) => [x.centred(given, name), x.centred(given, 'accuracy')])
+        .map(([a, b]) => x.correlation(a, b));"""
+    expected = [paper.correlation(name, "accuracy", dataset, "student") for name in ("attention_iou", "agreement")]
+    assert node(body, points) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def of_cifar() -> Results:
+    return results.read(ROOT / "book" / "results" / "cpu")
+
+
+def test_directions_read_one_network_along_many(of_cifar: Results) -> None:
+    data = embedded(making.directions(of_cifar))
+    assert len(data["teachers"]) == making.DIRECTIONS
+    maps = np.array([data["maps"][name] for name in data["teachers"]])
+    assert maps.shape == (making.DIRECTIONS, making.READ, 8, 8)
+    assert len(data["images"]) == making.READ
+    # Weighted sums of one set of features: twelve maps of an image have no higher rank than its features.
+    assert np.linalg.matrix_rank(maps.reshape(making.DIRECTIONS, -1)) == making.DIRECTIONS
+    assert "direction A" in [control.description for control in making.directions(of_cifar).live().children[:-1]]
+
+
+def test_directions_need_an_origin_of_these_teachers(found: Results) -> None:
+    with pytest.raises(IncompleteError, match=r"no pretrained .* for digits"):
+        making.directions(found)
+
+
+def test_training_leaves_the_direction_of_the_summed_head_where_it_was() -> None:
+    folder = execute.all_packaged()[0]
+    spec = RunSpec.model_validate_json((folder / "spec.json").read_text())
+    head = initial(spec, 100, 32, torch.device("cpu")).classifier.weight.detach()
+    trained = safetensors.torch.load_file(folder / "weights.safetensors")["classifier.weight"]
+    along = torch.cosine_similarity(head.sum(dim=0), trained.sum(dim=0), dim=0)
+    assert float(along) == pytest.approx(1.0, abs=1e-4)
+    rows = torch.cosine_similarity(head, trained, dim=1)
+    assert float(rows.max()) < 0.9
+    assert float(trained.sum(dim=0).norm()) < float(head.sum(dim=0).norm())  # by weight decay
+
+
+@pytest.mark.parametrize("kind", ["kd", "zscore", "half", "class-mean", "label-smoothing"])
+def test_the_gradient_in_the_direction_of_the_summed_head_is_zero(kind: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    features, weight = torch.randn(16, 6, generator=draw), torch.randn(10, 6, generator=draw).requires_grad_()
+    labels = torch.randint(0, 10, (16,), generator=draw)
+    answers = [3 * torch.randn(16, 10, generator=draw) for _ in range(2)]
+    sides = {"sides": ("left", "right")} if kind == "half" else {}
+    loss(features @ weight.T, labels, answers, Objective(kind=kind, **sides)).backward()
+    assert weight.grad is not None
+    assert float(weight.grad.abs().max()) > 1e-3
+    assert float(weight.grad.sum(dim=0).abs().max()) < 1e-6
+
+
+def test_the_tables_explorer_offers_what_a_data_set_prints() -> None:
+    datasets = embedded(making.paper_tables())["datasets"]
+    assert set(datasets) == set(paper.DATASETS)
+    assert {len(each["points"]) for each in datasets.values()} == {8}
+    assert set(datasets["imagenet"]["points"][0]["values"]) == {"accuracy", "affinity", "calibration_error"}
+    assert datasets["cifar100"]["points"][0]["trial"] == "T1s T2s Ss"
+    assert "prints no such pair" in making.paper_tables().draw("imagenet", "agreement", "accuracy", False)
+
+
 def test_the_script_names_every_control_and_announces_what_it_computes() -> None:
     script = SCRIPT.read_text(encoding="utf-8")
     made = re.findall(r"(\w+) = (?:select|slider)\(", script.replace(", y = select", ";\ny = select"))
-    assert len(made) == 7
-    assert all(re.search(rf'labelled\("[^"]+", {name}\b', script) for name in made if name != "made")
+    assert len(made) == 10
+    assert all(re.search(rf'labelled\(["`][^"`]+["`], {name}\b', script) for name in made if name != "made")
     assert script.count('"aria-live": "polite"') == 3
     assert ":focus-visible" in STYLE.read_text(encoding="utf-8")
 
@@ -232,7 +306,7 @@ def test_live_controls_compute_in_python(kind: str, explorers: dict[str, making.
     assert "<svg" in before
     assert all(control.description for control in controls)
     last = controls[-1]
-    last.value = 0.8 if kind == "attention" else last.options[-1] if kind == "dial" else "agreement"
+    last.value = {"attention": 0.8, "tables": True}.get(kind, last.options[-1] if kind == "dial" else "agreement")
     assert shown.value != before
 
 

@@ -1,5 +1,5 @@
-// Explorers: reads the data that kdnb/widgets.py puts into a page, and places controls where a static picture was.
-// The arithmetic (first part) is that of kdnb.attention; a test holds the two together.
+// Explorers: reads the data that kdnb/book/explorers.py puts into a page, and places controls where a static picture was.
+// The arithmetic (first part) is that of kdnb.evidence.overlap; a test holds the two together.
 (function () {
   "use strict";
 
@@ -182,7 +182,7 @@
     live.append(
       controls(
         element("div", { class: "kdnb-steps" }, labelled("image", image), ...steps),
-        labelled("teacher A", first), labelled("teacher B", second), labelled("threshold", threshold, shown),
+        labelled(`${data.what} A`, first), labelled(`${data.what} B`, second), labelled("threshold", threshold, shown),
       ),
       element("div", { class: "kdnb-panels" }, ...panels.map((panel) => panel.whole)), legend, said,
     );
@@ -317,61 +317,81 @@
   const SHAPES = { weak: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z", strong: "M-5.5 -5.5h11v11h-11Z", mixed: "M0 -7.5L7.5 0L0 7.5L-7.5 0Z",
     other: "M0 -7L6.5 5.5H-6.5Z" };
 
-  function scatter(data, live) {
-    const students = Object.keys(data.students), shapes = [...new Set(data.points.map((point) => point.shape))];
-    const paintOf = (student) => ({ stroke: data.students[student].colour, fill: data.students[student].filled ? data.students[student].colour : "transparent" });
-    const options = Object.entries(data.measures);
-    const x = select(options, data.x, draw), y = select(options, data.y, draw);
+  // A plot of marks that say their values when they are pointed at or stepped to. `shown` has, for each mark: at (two numbers),
+  // text, shape, paint. With keys one steps through them from left to right.
+  function marks(holder, tip, label, extent, titles, shown) {
+    tip.hidden = true;
+    plot(holder, label, extent, titles, (svg, across, up) => {
+      const drawn = shown.map(({ at: [x, y], text, shape, paint }) => {
+        const at = [across(x), up(y)];
+        const mark = element("g", { class: "kdnb-point", transform: `translate(${at})`, tabindex: -1, role: "img", "aria-label": text },
+          element("path", { d: SHAPES[shape], ...paint, "stroke-width": 2 }));
+        const tell = () => {
+          tip.textContent = text;
+          tip.hidden = false;
+          const room = holder.clientWidth - tip.offsetWidth;
+          tip.style.left = `${Math.max(0, Math.min(room, at[0] - tip.offsetWidth / 2))}px`;
+          tip.style.top = `${at[1] > 150 ? at[1] - tip.offsetHeight - 14 : at[1] + 14}px`;
+        };
+        mark.addEventListener("focus", tell);
+        mark.addEventListener("pointerenter", tell);
+        for (const left of ["blur", "pointerleave"]) mark.addEventListener(left, () => { tip.hidden = true; });
+        return mark;
+      });
+      drawn.forEach((mark, i) => mark.addEventListener("keydown", (event) => {
+        const to = { ArrowRight: i + 1, ArrowUp: i + 1, ArrowLeft: i - 1, ArrowDown: i - 1, Home: 0, End: drawn.length - 1 }[event.key];
+        if (event.key === "Escape") tip.hidden = true;
+        if (to === undefined) return;
+        event.preventDefault();
+        if (!drawn[to]) return;
+        mark.setAttribute("tabindex", -1);
+        drawn[to].setAttribute("tabindex", 0);
+        drawn[to].focus();
+      }));
+      if (drawn.length) drawn[0].setAttribute("tabindex", 0);
+      svg.append(...drawn);
+    });
+  }
+
+  const paintOf = (look) => ({ stroke: look.colour, fill: look.filled ? look.colour : "transparent" });
+
+  // What colours and shapes mean.
+  function legendOf(students, shapes) {
+    const sample = (shape, paint) => element("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18, "aria-hidden": "true" },
+      element("path", { d: SHAPES[shape], ...paint, "stroke-width": 2 }));
+    return element("ul", { class: "kdnb-legend" },
+      ...Object.entries(students).map(([student, look]) =>
+        element("li", {}, sample("weak", paintOf(look)), `${student} student (${look.filled ? "filled" : "hollow"})`)),
+      ...shapes.map((shape) => element("li", {}, sample(shape, { stroke: "currentColor", fill: "none" }), `${shape} teachers`)));
+  }
+
+  // A plot with its tip, a hint how to read it, and a sentence that changes with it.
+  function stage() {
     const holder = element("div", { class: "kdnb-plot" }), tip = element("div", { class: "kdnb-tip", "aria-hidden": "true" });
     const said = element("p", { class: "kdnb-said", "aria-live": "polite" });
-    tip.hidden = true;
-    const sample = (shape, student) => element("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18, "aria-hidden": "true" },
-      element("path", { d: SHAPES[shape], ...(student ? paintOf(student) : { stroke: "currentColor", fill: "none" }), "stroke-width": 2 }));
-    const legend = element("ul", { class: "kdnb-legend" },
-      ...students.map((student) => element("li", {}, sample("weak", student), `${student} student (${data.students[student].filled ? "filled" : "hollow"})`)),
-      ...shapes.map((shape) => element("li", {}, sample(shape), `${shape} teachers`)));
     const hint = element("p", { class: "kdnb-hint" }, "Point at a student, or step through them with Tab and the arrow keys, to read its values.");
-    live.append(controls(labelled("across (x)", x), labelled("up (y)", y)), legend, element("div", { class: "kdnb-stage" }, holder, tip), hint, said);
+    tip.hidden = true;
+    return { holder, tip, said, parts: [element("div", { class: "kdnb-stage" }, holder, tip), hint, said] };
+  }
+
+  function scatter(data, live) {
+    const students = Object.keys(data.students), shapes = [...new Set(data.points.map((point) => point.shape))];
+    const options = Object.entries(data.measures);
+    const x = select(options, data.x, draw), y = select(options, data.y, draw);
+    const { holder, tip, said, parts } = stage();
+    live.append(controls(labelled("across (x)", x), labelled("up (y)", y)), legendOf(data.students, shapes), ...parts);
 
     function draw() {
       const names = [x.value, y.value], titles = names.map((name) => data.measures[name]);
       const points = data.points.filter((point) => names.every((name) => point.values[name] !== null))
         .sort((a, b) => a.values[names[0]] - b.values[names[0]]);
-      tip.hidden = true;
       const extent = names.map((name) => around(points.map((point) => point.values[name])));
       const label = `${points.length} distilled students: ${titles[1]} against ${titles[0]}`;
-      plot(holder, label, extent, titles, (svg, across, up) => {
-        const marks = points.map((point) => {
-          const values = names.map((name, i) => `${titles[i]} ${number(point.values[name], 3)}`);
-          const text = `${point.run}, seed ${point.seed}: ${[...new Set(values)].join(", ")}`;
-          const at = [across(point.values[names[0]]), up(point.values[names[1]])];
-          const mark = element("g", { class: "kdnb-point", transform: `translate(${at})`, tabindex: -1, role: "img", "aria-label": text },
-            element("path", { d: SHAPES[point.shape], ...paintOf(point.student), "stroke-width": 2 }));
-          const tell = () => {
-            tip.textContent = text;
-            tip.hidden = false;
-            const room = holder.clientWidth - tip.offsetWidth;
-            tip.style.left = `${Math.max(0, Math.min(room, at[0] - tip.offsetWidth / 2))}px`;
-            tip.style.top = `${at[1] > 150 ? at[1] - tip.offsetHeight - 14 : at[1] + 14}px`;
-          };
-          mark.addEventListener("focus", tell);
-          mark.addEventListener("pointerenter", tell);
-          for (const left of ["blur", "pointerleave"]) mark.addEventListener(left, () => { tip.hidden = true; });
-          return mark;
-        });
-        marks.forEach((mark, i) => mark.addEventListener("keydown", (event) => {
-          const to = { ArrowRight: i + 1, ArrowUp: i + 1, ArrowLeft: i - 1, ArrowDown: i - 1, Home: 0, End: marks.length - 1 }[event.key];
-          if (event.key === "Escape") tip.hidden = true;
-          if (to === undefined) return;
-          event.preventDefault();
-          if (!marks[to]) return;
-          mark.setAttribute("tabindex", -1);
-          marks[to].setAttribute("tabindex", 0);
-          marks[to].focus();
-        }));
-        if (marks.length) marks[0].setAttribute("tabindex", 0);
-        svg.append(...marks);
-      });
+      marks(holder, tip, label, extent, titles, points.map((point) => {
+        const values = names.map((name, i) => `${titles[i]} ${number(point.values[name], 3)}`);
+        return { at: names.map((name) => point.values[name]), shape: point.shape, paint: paintOf(data.students[point.student]),
+          text: `${point.run}, seed ${point.seed}: ${[...new Set(values)].join(", ")}` };
+      }));
       const r = (of) => `${number(correlationBySeed(of, ...names), 2, true)} (${of.length})`;
       const within = students.map((student) => `among ${student} students ${r(points.filter((point) => point.student === student))}`);
       const seeds = new Set(points.map((point) => point.seed)).size;
@@ -381,9 +401,57 @@
     onResize(holder, draw);
   }
 
+  // -- the paper's tables --------------------------------------------------------------------------------------------
+
+  // Values less the mean of those with the same student.
+  function centred(points, name) {
+    return points.map((point) => point.values[name] -
+      mean(points.filter((other) => other.student === point.student).map((other) => other.values[name])));
+  }
+
+  function tables(data, live) {
+    const titleOf = (name) => data.measures[name];
+    const dataset = select(Object.entries(data.datasets).map(([name, each]) => [name, each.title]), data.dataset, choose);
+    const x = select([], "", draw), y = select([], "", draw), fixed = element("input", { type: "checkbox" });
+    fixed.addEventListener("change", draw);
+    const { holder, tip, said, parts } = stage();
+    live.append(
+      controls(labelled("data set", dataset), labelled("across (x)", x), labelled("up (y)", y),
+        labelled("hold the student's augmentation fixed", fixed)),
+      legendOf(data.students, ["weak", "strong", "mixed"]), ...parts,
+    );
+
+    // A data set prints some of the measures only.
+    function choose() {
+      const there = Object.keys(data.measures).filter((name) => name in data.datasets[dataset.value].points[0].values);
+      for (const [control, start] of [[x, data.x], [y, data.y]]) {
+        const kept = there.includes(control.value) ? control.value : there.includes(start) ? start : there[0];
+        control.replaceChildren(...there.map((name) => element("option", { value: name }, titleOf(name))));
+        control.value = kept;
+      }
+      draw();
+    }
+
+    function draw() {
+      const names = [x.value, y.value], { title, points } = data.datasets[dataset.value];
+      const values = names.map((name) => (fixed.checked ? centred(points, name) : points.map((point) => point.values[name])));
+      const order = points.map((_, i) => i).sort((a, b) => values[0][a] - values[0][b]);
+      const titles = names.map((name) => titleOf(name) + (fixed.checked ? ", less its student's mean" : ""));
+      marks(holder, tip, `the paper's eight trials on ${title}: ${titles[1]} against ${titles[0]}`, values.map(around), titles,
+        order.map((i) => ({ at: [values[0][i], values[1][i]], shape: points[i].shape, paint: paintOf(data.students[points[i].student]),
+          text: `${points[i].trial}: ${[...new Set(names.map((name) => `${titleOf(name)} ${number(points[i].values[name], 4)}`))].join(", ")}` })));
+      const raw = (of) => number(correlation(...names.map((name) => of.map((point) => point.values[name]))), 2, true);
+      const within = Object.keys(data.students).map((student) => `among ${student} students ${raw(points.filter((point) => point.student === student))} (4)`);
+      said.textContent = `Pearson correlation: all trials ${raw(points)} (8), ${within.join(", ")}; with the student's augmentation held fixed ` +
+        `${number(correlation(...names.map((name) => centred(points, name))), 2, true)}.`;
+    }
+    choose();
+    onResize(holder, draw);
+  }
+
   // -- the page ------------------------------------------------------------------------------------------------------
 
-  const KINDS = { attention, dial, scatter };
+  const KINDS = { attention, directions: attention, dial, scatter, tables };
 
   // The picture goes once its explorer works; where it does not, the picture stays, and the page's others start all the same.
   function start(root) {
@@ -400,6 +468,6 @@
     }
   }
 
-  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, ticks };
+  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, ticks };
   else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
 })();

@@ -38,14 +38,6 @@ from kdnb.training.spec import ModelSpec
 Shown = Axes | Figure | NDArray[Any] | Interactive | pd.DataFrame | str
 """a drawing, an explorer, a table, or HTML"""
 
-DATASETS = {
-    "cifar100": "CIFAR-100",
-    "cifar100-imb100": "its long tail",
-    "imagenet": "ImageNet",
-    "imagenet-lt": "ImageNet-LT",
-}
-"""What the paper's data sets are called on a page."""
-
 
 @dataclass(frozen=True)
 class Exhibit:
@@ -212,7 +204,7 @@ def plot(found: Results, key: str, datasets: tuple[str, ...] = paper.MEASURED) -
         there = paper.trials(dataset)
         if set(names) <= set(there.columns):
             points = there[list(names)].set_axis(["x", "y"], axis=1).reset_index()
-            panels[f"{DATASETS[dataset]}, r = {_r(paper.correlation(*names, dataset))}"] = points
+            panels[f"{paper.TITLES[dataset]}, r = {_r(paper.correlation(*names, dataset))}"] = points
     ours = select(found.effects, claim=key, what=plotted.what)["effect"]
     said = _r(float(ours.mean())) if len(ours) else "not defined"
     panels[f"here, r = {said}"] = _trials(found, plotted)
@@ -341,6 +333,19 @@ def attention(found: Results) -> Exhibit:
         "both do: the part that both share of all that either marks is the IoU."
     )
     return Exhibit("attention", explorers.attention_explorer(found), caption, "Where two teachers look in an image.")
+
+
+@_exhibit
+def directions(found: Results) -> Exhibit:
+    """One network read along two random directions, as maps summed over all classes read each teacher along its own."""
+    explorer = explorers.directions(found)
+    mean, chance = (float(explorer.table[column].mean()) for column in ("IoU", "chance IoU"))
+    caption = (
+        "The network that the teachers start from, read along two random directions of your choice. It is one network: only "
+        f"the direction differs. Over all pairs of directions and these images IoU is {mean:.2f} on average, with "
+        f"{chance:.2f} by chance."
+    )
+    return Exhibit("directions", explorer, caption, "One network read along two random directions.")
 
 
 @_exhibit
@@ -603,7 +608,7 @@ def paper_plot(x: str = "agreement", y: str = "accuracy") -> Exhibit:
         there = paper.trials(dataset)
         if {x, y} <= set(there.columns):
             points = there[[x, y]].set_axis(["x", "y"], axis=1).reset_index()
-            panels[f"{DATASETS[dataset]}, r = {_r(paper.correlation(x, y, dataset))}"] = points
+            panels[f"{paper.TITLES[dataset]}, r = {_r(paper.correlation(x, y, dataset))}"] = points
     across, up = (style.LABELS.get(name, name) for name in (x, y))
     caption = (
         "The paper's own trials, from its tables: letters are the teachers, colour is the student. The correlations "
@@ -613,6 +618,16 @@ def paper_plot(x: str = "agreement", y: str = "accuracy") -> Exhibit:
     return Exhibit(
         f"paper-{x}-{y}", drawn, caption, f"{up} against {across} in the paper's tables.", paper_card("paper_plot")
     )
+
+
+def tables() -> Exhibit:
+    """The paper's eight trials, any two measures, with the student's augmentation free or held fixed."""
+    caption = (
+        "The paper's eight trials on each data set, from its tables. Hold the student's augmentation fixed, and see what stays "
+        "of a correlation. Correlations are ours; the paper prints none. Each one among students of one augmentation "
+        "rests on four single trainings: a hint, not a proof."
+    )
+    return Exhibit("tables", explorers.paper_tables(), caption, "The paper's eight trials.", paper_card("tables"))
 
 
 PAIRS = {
@@ -686,11 +701,11 @@ def paper_halves() -> Exhibit:
     rows: dict[str, dict[str, str]] = {}
     for dataset in paper.MEASURED:
         half, whole = paper.trials(dataset, "h"), paper.trials(dataset)
-        rows[DATASETS[dataset]] = {}
+        rows[paper.TITLES[dataset]] = {}
         for title, measure in measures.items():
             change = half[measure] - whole[measure]
             said = f"{claims.signed(float(change.mean()))}; falls in {int((change < 0).sum())} of {len(change)}"
-            rows[DATASETS[dataset]][title] = said
+            rows[paper.TITLES[dataset]][title] = said
     caption = "Half images minus whole ones in tables C.2 to C.4: the mean over eight trials, and in how many it falls."
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return Exhibit("paper-halves", frame, caption, "Half images in the paper's tables", paper_card("paper_halves"))

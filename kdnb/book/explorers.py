@@ -11,12 +11,14 @@ import html
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import safetensors.torch
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -24,11 +26,13 @@ from torch import Tensor
 
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
-from kdnb.evidence import overlap
+from kdnb.evidence import overlap, paper
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import select
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
+from kdnb.study import execute
+from kdnb.training import models
 
 IMAGES = 40
 """The attention explorer has at most this many images; each adds its maps to the page."""
@@ -57,7 +61,7 @@ class Interactive:
     """An explorer, as a notebook displays it."""
 
     kind: str
-    """attention, dial or scatter: which part of explorers.js takes over"""
+    """attention, directions, dial, scatter or tables: which part of explorers.js takes over"""
     data: Mapping[str, Any]
     """what explorers.js reads; JSON"""
     picture: str
@@ -112,13 +116,70 @@ def attention_explorer(results: Results) -> Interactive:
         IncompleteError: the results hold maps of fewer than two teachers.
     """
     explorer = results.explorer
-    runs = _teachers(explorer)
-    count = min(IMAGES, len(explorer.images))
+    return _overlaps("attention", explorer, _teachers(explorer), "teacher")
+
+
+DIRECTIONS = 12
+"""How many random directions a reader can choose from."""
+
+READ = 8
+"""Images that are read along them."""
+
+
+def directions(results: Results) -> Interactive:
+    """One network, read along random directions: what maps summed over all classes do where heads are fresh.
+
+    Such a map reads the features along Σₖ wₖ, the sum of the head's rows. The gradient of cross-entropy, and of distillation,
+    with respect to the logits sums to zero over classes, so that of Σₖ wₖ is zero: training leaves the direction where the
+    head's random weights put it, and weight decay only shortens it. The network here is the origin that the teachers start
+    from; direction n is that of the n-th fresh head.
+
+    Raises:
+        IncompleteError: the package has no origin of these teachers and images.
+    """
+    explorer, network = results.explorer, _origin(results)
+    dataset = results.about["dataset"]
+    mean, std = (torch.tensor(dataset[name]).view(3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        features = network.features((explorer.images[:READ] / 255 - mean) / std)
+    side, classes = explorer.images.shape[-1], len(dataset["classes"])
+    maps = {}
+    for number in range(1, DIRECTIONS + 1):
+        head = models.build(results.profile.teacher.model, classes, side, seed=number).classifier
+        maps[f"direction {number}"] = {
+            f"{METHOD}/clean": torch.einsum("ndhw,d->nhw", features, head.weight.detach().sum(dim=0))
+        }
+    cells = {name: {"teachers": name, "origin": ""} for name in maps}
+    return _overlaps("directions", replace(explorer, maps=maps, cells=cells), list(maps), "direction")
+
+
+def _origin(results: Results) -> models.Network:
+    """The packaged network that teachers of this kind start from."""
+    model, name = results.profile.teacher.model, results.about["dataset"]["name"]
+    for folder in execute.all_packaged():
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        if spec["model"] == model.model_dump(mode="json") and spec["dataset"]["name"].startswith(name):
+            network = models.build(model, len(results.about["dataset"]["classes"]), results.about["dataset"]["side"], 0)
+            models.start_from(network, safetensors.torch.load_file(folder / "weights.safetensors"), str(folder))
+            return network.eval()
+    raise IncompleteError(
+        f"the package comes with no pretrained {model.name} for {name}; look at the profile cpu, whose teachers start from one"
+    )
+
+
+def _overlaps(kind: str, explorer: Explorer, runs: Sequence[str], what: str) -> Interactive:
+    """Maps of a few runs, of which a reader chooses two.
+
+    Args:
+        what: what a run is called: ``teacher``, ``direction``.
+    """
+    count = min(IMAGES, len(explorer.maps[runs[0]][f"{METHOD}/clean"]), len(explorer.images))
     side = explorer.images.shape[-1]
     data: dict[str, Any] = {
         "side": side,
         "threshold": overlap.THRESHOLD,
         "seed": explorer.seed,
+        "what": what,
         "teachers": runs,
         "colours": {run: style.colour(explorer.cells[run]["teachers"]) for run in runs},
         "images": [_png(image) for image in explorer.images[:count]],
@@ -139,8 +200,8 @@ def attention_explorer(results: Results) -> Interactive:
             f"IoU {overlap.iou(masks):.3f}; area-matched chance IoU {overlap.chance_iou(masks):.3f}; "
             f"areas of the masks: {areas}"
         )
-        what = f"Image {image + 1}, {data['labels'][image]}"
-        alt = f"{what}: where {first} and {second} look at threshold {threshold:.2f}. {said}."
+        where = f"Image {image + 1}, {data['labels'][image]}"
+        alt = f"{where}: where {first} and {second} look at threshold {threshold:.2f}. {said}."
         return f"{figures.to_svg(axes, alt)}<p>{said}</p>"
 
     def controls() -> dict[str, Any]:
@@ -149,16 +210,16 @@ def attention_explorer(results: Results) -> Interactive:
         images = [(f"{place + 1}: {label}", place) for place, label in enumerate(data["labels"])]
         return {
             "image": ipywidgets.Dropdown(options=images, description="image"),
-            "first": ipywidgets.Dropdown(options=runs, value=runs[0], description="teacher A"),
-            "second": ipywidgets.Dropdown(options=runs, value=runs[1], description="teacher B"),
+            "first": ipywidgets.Dropdown(options=runs, value=runs[0], description=f"{what} A"),
+            "second": ipywidgets.Dropdown(options=runs, value=runs[1], description=f"{what} B"),
             "threshold": ipywidgets.FloatSlider(
                 overlap.THRESHOLD, min=0.0, max=0.9, step=0.05, description="threshold"
             ),
         }
 
-    caption = f"Data: every pair of teachers at threshold {overlap.THRESHOLD}, means over these {count} images"
+    caption = f"Data: every pair of {what}s at threshold {overlap.THRESHOLD}, means over these {count} images"
     picture = draw(0, runs[0], runs[1], overlap.THRESHOLD)
-    return Interactive("attention", data, picture, _pairs(explorer, runs, count), caption, draw, controls)
+    return Interactive(kind, data, picture, _pairs(explorer, runs, count), caption, draw, controls)
 
 
 def _teachers(explorer: Explorer) -> list[str]:
@@ -329,6 +390,80 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
             values = select(students, measure=measure, view=view, against=of)[["run", "seed", "value"]]
         points = points.merge(values.rename(columns={"value": measure}), how="left", validate="many_to_one")
     return points
+
+
+# -- the paper's tables ----------------------------------------------------------------------------------------------
+
+TABLES = ("agreement", "attention_iou", "affinity", "train_validation_gap", "calibration_error", "accuracy")
+"""What the paper's tables print, in the order of the controls."""
+
+
+def paper_tables() -> Interactive:
+    """Any two measures of the eight trials in each of the paper's data sets, the student's augmentation free or held fixed:
+    then the mean of all trials with the same student is taken off both."""
+    datasets = {}
+    for name in paper.DATASETS:
+        trials = paper.trials(name)
+        points = [
+            {"trial": _trial(teachers, student), "student": student, "shape": _shape(teachers)}
+            | {"values": {measure: float(row[measure]) for measure in TABLES if measure in trials}}
+            for (teachers, student), row in trials.iterrows()
+        ]
+        datasets[name] = {"title": paper.TITLES[name], "points": points}
+    looks = {
+        each: {"colour": style.colour(each), "filled": style.filling(each) != "none"} for each in ("weak", "strong")
+    }
+    data = {"datasets": datasets, "measures": {measure: _title(measure) for measure in TABLES}, "students": looks}
+    data |= {"dataset": paper.DATASETS[0], "x": "agreement", "y": "accuracy"}
+
+    def draw(dataset: str, x: str, y: str, fixed: bool) -> str:
+        trials = paper.trials(dataset)
+        if not {x, y} <= set(trials):
+            printed = ", ".join(_title(measure) for measure in TABLES if measure in trials)
+            return f"<p>The paper prints no such pair for {paper.TITLES[dataset]}; it prints {printed}.</p>"
+        pair = trials[[x, y]]
+        pair = pair - pair.groupby(level="student").transform("mean") if fixed else pair
+        shown = pair.set_axis(["x", "y"], axis=1).reset_index()
+        axes = figures.trials({paper.TITLES[dataset]: shown}, _title(x), _title(y))
+        within = ", ".join(
+            f"among {student} students {_r(paper.correlation_at(x, y, dataset, student))}" for student in looks
+        )
+        said = f"Pearson correlation: all trials {_r(paper.correlation(x, y, dataset))}, {within}; with the student's "
+        said += f"augmentation held fixed {_r(paper.correlation(x, y, dataset, 'student'))}."
+        alt = f"The paper's eight trials on {paper.TITLES[dataset]}: {_title(y)} against {_title(x)}. {said}"
+        return f"{figures.to_svg(axes, alt)}<p>{said}</p>"
+
+    def controls() -> dict[str, Any]:
+        import ipywidgets
+
+        options = [(_title(measure), measure) for measure in TABLES]
+        return {
+            "dataset": ipywidgets.Dropdown(
+                options=[(paper.TITLES[name], name) for name in paper.DATASETS], description="data set"
+            ),
+            "x": ipywidgets.Dropdown(options=options, value="agreement", description="across (x)"),
+            "y": ipywidgets.Dropdown(options=options, value="accuracy", description="up (y)"),
+            "fixed": ipywidgets.Checkbox(value=False, description="hold the student's augmentation fixed"),
+        }
+
+    table = pd.concat({paper.TITLES[name]: paper.trials(name) for name in paper.DATASETS}, names=["data set"])
+    table = table[list(TABLES)].reset_index().rename(columns=_title)
+    caption = f"Data: the paper's tables, {len(table)} trials"
+    return Interactive(
+        "tables", data, draw(paper.DATASETS[0], "agreement", "accuracy", fixed=False), table, caption, draw, controls
+    )
+
+
+def _trial(teachers: str, student: str) -> str:
+    """``T1w T2s Ss``: as the paper writes it."""
+    letters = [augment.symbol(each) for each in teachers.split("+")]
+    return " ".join(
+        [*(f"T{place}{letter}" for place, letter in enumerate(letters, start=1)), f"S{augment.symbol(student)}"]
+    )
+
+
+def _r(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _cells(points: pd.DataFrame, x: str, y: str) -> Axes:

@@ -278,7 +278,11 @@ def trials(
             at = (float(of["x"].mean()), float(of["y"].mean()))
             ax.plot(*([value] for value in at), gid=SEEDS if len(of) == 1 else None, **shown)
             left = teachers == "weak+strong"  # the two mixed trials are often close
-            beside = {"xytext": (-6 if left else 5, 4), "ha": "right" if left else "left", "textcoords": "offset points"}
+            beside = {
+                "xytext": (-6 if left else 5, 4),
+                "ha": "right" if left else "left",
+                "textcoords": "offset points",
+            }
             ax.annotate("".join(symbols(str(teachers))), at, fontsize=10, **beside)
         ax.set_title(title)
         ax.set_xlabel(x)

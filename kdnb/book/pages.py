@@ -57,9 +57,13 @@ def _in_words(found: Results) -> str:
             "say nothing about the paper."
         )
     if found.exploratory:
-        words += " These seeds are exploratory: they were seen before the claims were declared as the paper argues them."
+        words += (
+            " These seeds are exploratory: they were seen before the claims were declared as the paper argues them."
+        )
     if len(found.seeds) < 5:
-        words += f" A verdict needs five seeds; here {'is one' if len(found.seeds) == 1 else f'are {len(found.seeds)}'}."
+        words += (
+            f" A verdict needs five seeds; here {'is one' if len(found.seeds) == 1 else f'are {len(found.seeds)}'}."
+        )
     return words
 
 

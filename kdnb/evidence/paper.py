@@ -20,6 +20,14 @@ DATASETS = ("cifar100", "cifar100-imb100", "imagenet", "imagenet-lt")
 MEASURED = ("cifar100", "cifar100-imb100", "imagenet-lt")
 """with agreement, attention IoU and gap (tables C.2 to C.4) and the calibration error (H.6)"""
 
+TITLES = {
+    "cifar100": "CIFAR-100",
+    "cifar100-imb100": "its long tail",
+    "imagenet": "ImageNet",
+    "imagenet-lt": "ImageNet-LT",
+}
+"""what a reader calls them"""
+
 _WORDS = {"w": "weak", "s": "strong"}
 
 Within = Literal["", "student", "teachers"]

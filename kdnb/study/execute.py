@@ -7,6 +7,7 @@ when what it starts from and learns from is in the store.
 """
 
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -242,8 +243,15 @@ def load_network(store: Store, run: str, dataset: datasets.Dataset, device: torc
 
 def packaged(run: str) -> Path | None:
     """Where the package has a run that nobody needs to train: the origins of its profiles."""
-    folder = Path(str(resources.files("kdnb"))) / "data" / "origins" / run
-    return folder if folder.is_dir() else None
+    return next((folder for folder in all_packaged() if folder.name == run), None)
+
+
+def all_packaged() -> list[Path]:
+    """The folders of all such runs, by seed."""
+    folders = (Path(str(resources.files("kdnb"))) / "data" / "origins").glob("*/spec.json")
+    return [
+        path.parent for path in sorted(folders, key=lambda path: json.loads(path.read_text(encoding="utf-8"))["seed"])
+    ]
 
 
 def tasks(
