@@ -254,9 +254,19 @@ def test_axe_finds_no_serious_violation(tab, name, theme):
     assert serious == {}
 
 
-@pytest.mark.parametrize("kind", ["attention", "dial", "scatter"])
+EXPLORERS = {
+    "attention": "notebooks/attention",
+    "dial": "notebooks/study",
+    "directions": "notebooks/attention",
+    "scatter": "notebooks/pathology",
+    "specifications": "notebooks/ruler",
+    "tables": "notebooks/paper",
+}
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
 def test_an_explorer_answers_with_no_kernel(tab, kind):
-    name = {"attention": "notebooks/attention", "dial": "notebooks/study", "scatter": "notebooks/pathology"}[kind]
+    name = EXPLORERS[kind]
     page = tab(name)
     explorer = page.locator(f'.kdnb-explorer[data-kind="{kind}"]')
     told = explorer.locator("[aria-live]").first
@@ -272,9 +282,9 @@ def test_an_explorer_answers_with_no_kernel(tab, kind):
     assert page.errors == []
 
 
-@pytest.mark.parametrize("kind", ["attention", "dial", "scatter"])
+@pytest.mark.parametrize("kind", EXPLORERS)
 def test_an_explorer_has_a_picture_and_a_table_without_scripts(chromium, address, kind):
-    name = {"attention": "notebooks/attention", "dial": "notebooks/study", "scatter": "notebooks/pathology"}[kind]
+    name = EXPLORERS[kind]
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{address}/{name}.html")

@@ -9,18 +9,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from kdnb.book import cards, exhibits, scorecard
-from kdnb.evidence import claims, paper, results
+from kdnb.evidence import claims, curves, paper, results
 from kdnb.evidence.results import Results, home
 from kdnb.evidence.table import select
 
 CLAIMS = [claim.key for claim in claims.SETS["K"].claims if claim.primary is not None]
 OF_A_STUDY = [
     "affinity", "alpha", "attention", "by_trial", "class_mean", "controls", "cost", "dial", "gain", "grid", "halves",
-    "interaction", "learning", "matching", "overlaps", "reliability", "same_views", "scatter", "scores", "settings", "suspects",
-    "typical_maps", "unlike", "views",
+    "interaction", "learning", "matching", "overlaps", "reliability", "same_views", "scatter", "scores", "settings",
+    "specification_shares", "specifications", "suspects", "typical_maps", "unlike", "views",
 ]  # fmt: skip
 MORE = {"by_trial": ("accuracy",), "typical_maps": ("weak",)}
-OF_THE_PAPER = ["differences", "ledger", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
+OF_THE_PAPER = ["differences", "ledger", "tables", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,18 @@ def test_an_exhibit_of_the_papers_tables_needs_no_study(name: str) -> None:
     exhibit = getattr(exhibits, name)()
     assert exhibit.caption
     assert "arXiv 2405.00739v1" in exhibit.html
+
+
+@pytest.mark.parametrize("key", CLAIMS)
+def test_the_curve_of_a_claim_says_how_many_ways_have_the_papers_sign(key: str, small: Results) -> None:
+    exhibit = exhibits.specification_curve(small, key)
+    row = select(curves.shares(curves.specifications(small)), claim=key).iloc[0]
+    assert f"{row['mean']} of {row['specifications']} ways" in exhibit.alt
+
+
+def test_directions_are_random_and_overlap_little_above_chance(found: Results) -> None:
+    iou, chance = map(float, re.findall(r"0\.\d\d", exhibits.directions(found).caption))
+    assert abs(iou - chance) < 0.15
 
 
 @pytest.mark.parametrize("key", CLAIMS)

@@ -17,7 +17,7 @@ import torch
 from kdnb.book import explorers as making
 from kdnb.book import figures
 from kdnb.errors import IncompleteError
-from kdnb.evidence import overlap, paper, results
+from kdnb.evidence import curves, overlap, paper, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 from kdnb.study import execute
@@ -33,6 +33,7 @@ KINDS = {
     "dial": making.dial,
     "scatter": making.scatter,
     "tables": lambda found: making.paper_tables(),
+    "specifications": lambda found: making.specifications(curves.specifications(found.judged_by("K"))),
 }
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 
@@ -280,6 +281,22 @@ def test_the_gradient_in_the_direction_of_the_summed_head_is_zero(kind: str) -> 
     assert float(weight.grad.sum(dim=0).abs().max()) < 1e-6
 
 
+def test_the_script_keeps_and_counts_specifications_as_python_does(found: Results) -> None:
+    specs = curves.specifications(found.judged_by("K"))
+    data = embedded(making.specifications(specs))["claims"]
+    every = curves.over_seeds(specs)
+    body = "const rows = x.kept(given.of, given.values); return x.signs(given.of, rows);"
+    for claim, values in (("K1", {"view": "own"}), ("K4", {"map": "cam-sum", "threshold": "0.4"}), ("K6", {})):
+        group = every[every["claim"] == claim]
+        for name, value in values.items():
+            group = group[group[name] == value]
+        counted = node(body, {"of": data[claim], "values": values})
+        agree, whole = int(group["as_predicted"].sum()), int((group["agree"] == group["seeds"]).sum())
+        assert counted == {"all": len(group), "mean": agree, "every": whole}
+        said = making.specifications(specs).draw(claim, **values)
+        assert f"the paper's sign in {agree} of {len(group)} ways" in said.replace("&#x27;", "'")
+
+
 def test_the_tables_explorer_offers_what_a_data_set_prints() -> None:
     datasets = embedded(making.paper_tables())["datasets"]
     assert set(datasets) == set(paper.DATASETS)
@@ -292,9 +309,9 @@ def test_the_tables_explorer_offers_what_a_data_set_prints() -> None:
 def test_the_script_names_every_control_and_announces_what_it_computes() -> None:
     script = SCRIPT.read_text(encoding="utf-8")
     made = re.findall(r"(\w+) = (?:select|slider)\(", script.replace(", y = select", ";\ny = select"))
-    assert len(made) == 10
+    assert len(made) == 11
     assert all(re.search(rf'labelled\(["`][^"`]+["`], {name}\b', script) for name in made if name != "made")
-    assert script.count('"aria-live": "polite"') == 3
+    assert script.count('"aria-live": "polite"') == 4
     assert ":focus-visible" in STYLE.read_text(encoding="utf-8")
 
 
@@ -305,8 +322,8 @@ def test_live_controls_compute_in_python(kind: str, explorers: dict[str, making.
     before = shown.value
     assert "<svg" in before
     assert all(control.description for control in controls)
-    last = controls[-1]
-    last.value = {"attention": 0.8, "tables": True}.get(kind, last.options[-1] if kind == "dial" else "agreement")
+    last = controls[0] if kind == "specifications" else controls[-1]
+    last.value = {"attention": 0.8, "tables": True, "scatter": "agreement"}.get(kind) or last.options[-1]
     assert shown.value != before
 
 

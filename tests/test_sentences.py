@@ -13,8 +13,8 @@ from kdnb.evidence.results import Results, home
 
 OF_A_STUDY = [
     "best_mixed", "calibrated", "cause_in_common", "content_or_softness", "divergence_or_information",
-    "fidelity_interaction", "fitting", "mixed_pairs", "of_this_image", "origins", "standardised", "strongest", "summary",
-    "turning_alpha", "where_asked", "who_gains",
+    "fidelity_interaction", "fitting", "mixed_pairs", "of_this_image", "origins", "rulers", "standardised", "strongest",
+    "summary", "turning_alpha", "where_asked", "who_gains",
 ]  # fmt: skip
 
 

@@ -449,9 +449,68 @@
     onResize(holder, draw);
   }
 
+  // -- the ruler -----------------------------------------------------------------------------------------------------
+
+  // Rows of a claim that have the kept values. A row: the place of each choice's value, then effect, whether the mean has the
+  // paper's sign, in how many seeds it has, and a mark (1 declared, 2 the paper's own).
+  function kept(of, values) {
+    const names = Object.keys(of.choices);
+    return of.rows.filter((row) => names.every((name, i) => !(name in values) || of.choices[name][row[i]] === values[name]));
+  }
+
+  function signs(of, rows) {
+    const at = Object.keys(of.choices).length;
+    return { all: rows.length, mean: rows.filter((row) => row[at + 1]).length, every: rows.filter((row) => row[at + 2] === of.seeds).length };
+  }
+
+  function specifications(data, live) {
+    const claim = select(Object.keys(data.claims).map((key) => [key, key]), Object.keys(data.claims)[0], choose);
+    const rulers = element("div", { class: "kdnb-controls", role: "group", "aria-label": "Ways of measuring to keep" });
+    const holder = element("div", { class: "kdnb-plot" }), said = element("p", { class: "kdnb-said", "aria-live": "polite" });
+    const legend = element("ul", { class: "kdnb-legend" },
+      ...[["weak", "declared"], ["strong", "the paper's own"]].map(([shape, text]) => element("li", {},
+        element("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18, "aria-hidden": "true" },
+          element("path", { class: "kdnb-mark", d: SHAPES[shape], "stroke-width": 2 })), text)));
+    live.append(controls(labelled("claim", claim)), rulers, legend, holder, said);
+    let chosen = [];
+
+    function choose() {
+      chosen = Object.entries(data.claims[claim.value].choices).map(([name, values]) =>
+        [name, select([[data.any, data.any], ...values.map((value) => [value, value])], data.any, draw)]);
+      rulers.replaceChildren(...chosen.map(([name, control]) => labelled(name, control)));
+      draw();
+    }
+
+    function draw() {
+      const of = data.claims[claim.value], at = Object.keys(of.choices).length;
+      const values = Object.fromEntries(chosen.filter(([, control]) => control.value !== data.any).map(([name, control]) => [name, control.value]));
+      const rows = kept(of, values), { all, mean, every } = signs(of, rows);
+      said.textContent = all
+        ? `${claim.value}: the paper's sign in ${mean} of ${all} ways of measuring, and in every seed in ${every} (of ${of.seeds}).`
+        : "No way of measuring has all of these at once.";
+      if (!all) { holder.replaceChildren(); return; }
+      const extent = [[-0.5, all - 0.5], around([0, ...rows.map((row) => row[at])])];
+      plot(holder, said.textContent, extent, ["ways of measuring, sorted", "effect"], (svg, x, y) => {
+        svg.append(
+          element("line", { class: "kdnb-at", x1: x(-0.5), x2: x(all - 0.5), y1: y(0), y2: y(0) }),
+          element("path", { class: "kdnb-line", d: "M" + rows.map((row, i) => `${x(i)} ${y(row[at])}`).join("L") }),
+        );
+        if (all <= 120) for (const [i, row] of rows.entries()) svg.append(element("circle", { class: "kdnb-dot", cx: x(i), cy: y(row[at]), r: 3.5 }));
+        rows.forEach((row, i) => {
+          if (row[at + 3]) {
+            svg.append(element("path", { class: "kdnb-mark", "stroke-width": 2, d: SHAPES[row[at + 3] === 1 ? "weak" : "strong"],
+              transform: `translate(${x(i)} ${y(row[at])})` }));
+          }
+        });
+      });
+    }
+    choose();
+    onResize(holder, draw);
+  }
+
   // -- the page ------------------------------------------------------------------------------------------------------
 
-  const KINDS = { attention, directions: attention, dial, scatter, tables };
+  const KINDS = { attention, directions: attention, dial, scatter, specifications, tables };
 
   // The picture goes once its explorer works; where it does not, the picture stays, and the page's others start all the same.
   function start(root) {
@@ -468,6 +527,6 @@
     }
   }
 
-  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, ticks };
+  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, signs, ticks };
   else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
 })();

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
-from kdnb.evidence import overlap, paper
+from kdnb.evidence import curves, overlap, paper
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import select
 from kdnb.images import augment
@@ -61,7 +61,7 @@ class Interactive:
     """An explorer, as a notebook displays it."""
 
     kind: str
-    """attention, directions, dial, scatter or tables: which part of explorers.js takes over"""
+    """attention, directions, dial, scatter, specifications or tables: which part of explorers.js takes over"""
     data: Mapping[str, Any]
     """what explorers.js reads; JSON"""
     picture: str
@@ -452,6 +452,73 @@ def paper_tables() -> Interactive:
     return Interactive(
         "tables", data, draw(paper.DATASETS[0], "agreement", "accuracy", fixed=False), table, caption, draw, controls
     )
+
+
+# -- the ruler -------------------------------------------------------------------------------------------------------
+
+ANY = "any"
+
+
+def specifications(specs: pd.DataFrame) -> Interactive:
+    """A claim's effect under every way of measuring, of which a reader keeps some.
+
+    Args:
+        specs: as `kdnb.evidence.curves.specifications`.
+
+    Raises:
+        IncompleteError: no specification.
+    """
+    if specs.empty:
+        raise IncompleteError("these results have no specifications; publish a study that has the eight trials")
+    every = curves.over_seeds(specs)
+    listed: dict[str, dict[str, Any]] = {}
+    for key, group in every.groupby("claim"):
+        choices = {name: list(dict.fromkeys(group[name])) for name in curves.CHOICES if group[name].nunique() > 1}
+        rows = [
+            [
+                *(choices[name].index(row[name]) for name in choices),
+                float(f"{row['size']:.3g}"),
+                int(row["as_predicted"]),
+                int(row["agree"]),
+                1 if row["declared"] else 2 if row["paper"] else 0,
+            ]
+            for row in group.sort_values("size").to_dict("records")
+        ]
+        listed[str(key)] = {"choices": choices, "seeds": int(group["seeds"].max()), "rows": rows}
+    first = next(iter(listed))
+
+    def draw(claim: str, **kept: str) -> str:
+        group = every[every["claim"] == claim]
+        for name in listed[claim]["choices"]:
+            if kept.get(name, ANY) != ANY:
+                group = group[group[name] == kept[name]]
+        if group.empty:
+            return "<p>No way of measuring has all of these at once.</p>"
+        agree, whole = int(group["as_predicted"].sum()), int((group["agree"] == group["seeds"]).sum())
+        said = f"{claim}: the paper's sign in {agree} of {len(group)} ways of measuring, and in every seed in {whole}."
+        with style.styled():
+            ax = Figure((style.WIDTH, 3.4), layout="constrained").add_subplot()
+            ax.axhline(0.0, color=style.NEUTRAL, linewidth=1.2)
+            sizes = group["size"].sort_values().to_numpy()
+            ax.plot(range(len(sizes)), sizes, "k.-" if len(sizes) <= 120 else "k-")
+            ax.set_xlabel("ways of measuring, sorted")
+            ax.set_ylabel("effect")
+        return f"{figures.to_svg(ax, said)}<p>{said}</p>"
+
+    def controls() -> dict[str, Any]:
+        import ipywidgets
+
+        made: dict[str, Any] = {"claim": ipywidgets.Dropdown(options=list(listed), description="claim")}
+        for name in curves.CHOICES:
+            values = list(dict.fromkeys(value for each in listed.values() for value in each["choices"].get(name, ())))
+            if values:
+                made[name] = ipywidgets.Dropdown(options=[ANY, *values], description=name)
+        return made
+
+    table = curves.shares(specs).rename(columns={"mean": "paper's sign", "every": "in every seed", "none": "in none"})
+    caption = f"Data: {len(every)} ways of measuring, by claim"
+    data = {"claims": listed, "any": ANY}
+    return Interactive("specifications", data, draw(first), table, caption, draw, controls)
 
 
 def _trial(teachers: str, student: str) -> str:

@@ -26,7 +26,21 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb.book.style import BOTH, FAMILY, HEIGHT, LABELS, LINES, NEUTRAL, SEEDS, STRONG, WIDTH, literal, look, styled
+from kdnb.book.style import (
+    BOTH,
+    FAMILY,
+    HEIGHT,
+    LABELS,
+    LINES,
+    NEUTRAL,
+    SEEDS,
+    STRONG,
+    WEAK,
+    WIDTH,
+    literal,
+    look,
+    styled,
+)
 from kdnb.errors import IncompleteError
 from kdnb.evidence.overlap import THRESHOLD, heatmaps, iou, masks
 from kdnb.evidence.statistics import interval
@@ -406,6 +420,67 @@ def dose(points: pd.DataFrame, axes: Sequence[Axes] | NDArray[Any] | None = None
         ax.set_title({"accuracy": "accuracy", "agreement": "agreement"}[measure])
         ax.set_xticks(list(by_seed.index))
     return axes
+
+
+@_styled
+def specification_curve(
+    specs: pd.DataFrame, flips: pd.DataFrame, unit: str, axes: Sequence[Axes] | NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """One claim measured in every way: above, the sorted effects, with the side that the paper predicts in grey, their range
+    over seeds, the declared way as a diamond and the paper's own as a cross; below, for each choice and value, the share of
+    specifications with the paper's sign.
+
+    Args:
+        specs: of one claim, as `kdnb.evidence.curves.over_seeds`.
+        flips: of that claim, as `kdnb.evidence.curves.flips`.
+        unit: what the axis of effects says.
+
+    Raises:
+        IncompleteError: no specification.
+    """
+    if specs.empty:
+        raise IncompleteError("these results have no specification of this claim")
+    rows = [
+        (choice, value, share) for choice, value, share in flips[["choice", "value", "share"]].itertuples(index=False)
+    ]
+    if axes is None:
+        low = 0.9 + 0.27 * (len(rows) + flips["choice"].nunique())
+        axes = Figure((WIDTH, 3.0 + low), layout="constrained").subplots(2, 1, height_ratios=[3.0, low])
+    curve, shares = np.ravel(np.asarray(axes, dtype=object))
+    order = specs.sort_values("size").reset_index(drop=True)
+    sizes, side = order["size"].to_numpy(), int(order["side"].iloc[0])
+    _zero(curve)
+    reach = 1.05 * float(np.abs(order[["low", "high"]].to_numpy()).max())
+    curve.axhspan(*sorted((0.0, side * reach)), color=NEUTRAL, alpha=0.16, linewidth=0)
+    if specs["seeds"].max() > 1:
+        curve.fill_between(order.index, order["low"], order["high"], color=NEUTRAL, alpha=0.4, linewidth=0, step="mid")
+    few = len(order) <= 120
+    curve.plot(order.index, sizes, "k.-" if few else "k-", linewidth=0.8 if few else 1.8, markersize=6, gid=SEEDS)
+    for column, marker, label in (("declared", "D", "declared"), ("paper", "X", "the paper's own")):
+        at = order.index[order[column]]
+        shown = {"color": STRONG, "markersize": 10, "markeredgecolor": "white", "markeredgewidth": 1.0}
+        curve.plot(at, sizes[at], marker, linestyle="none", label=label, **shown)
+    curve.set_ylabel(unit)
+    curve.set_xlabel(f"{len(order)} ways to measure, sorted")
+    curve.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2, handletextpad=0.3)
+    place, ticks, labels, last = 0.0, [], [], ""
+    for choice, value, share in rows:
+        if choice != last:
+            place += 1.0
+            shares.text(0.0, place - 0.25, literal(choice), va="bottom", style="italic")
+            last = choice
+        place += 1.0
+        shares.barh(place - 0.5, share, height=0.62, color=WEAK, linewidth=0)
+        shares.barh(place - 0.5, 1.0 - share, left=share, height=0.62, color=NEUTRAL, alpha=0.3, linewidth=0)
+        ticks.append(place - 0.5)
+        labels.append(literal(value))
+    shares.set_yticks(ticks, labels)
+    shares.set_ylim(place + 0.1, 0.1)
+    shares.tick_params(axis="y", length=0)
+    shares.grid(False, axis="y")
+    shares.set_xlim(0, 1)
+    shares.set_xlabel("share with the paper's sign")
+    return np.array([curve, shares])
 
 
 # -- augmentation ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import pandas as pd
 
 from kdnb.book import figures, scorecard
 from kdnb.book.cards import seeds_in_words
-from kdnb.evidence import claims, paper, results
+from kdnb.errors import IncompleteError
+from kdnb.evidence import claims, curves, paper, results
 from kdnb.evidence.claims import FACTOR, PLOTTED, Association, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
@@ -29,16 +30,12 @@ class Said(str):
         return str(self)
 
 
-class _Lacking(Exception):
-    """The results have nothing to say this of."""
-
-
 def _said(make: Callable[[Results], str]) -> Callable[[Results], Said]:
     @wraps(make)
     def sentence(found: Results) -> Said:
         try:
             return Said(make(found))
-        except _Lacking as lacking:
+        except IncompleteError as lacking:
             return Said(f"*Not in these results ({found.profile.name}): {lacking}.*")
 
     return sentence
@@ -50,7 +47,7 @@ def _said(make: Callable[[Results], str]) -> Callable[[Results], Said]:
 def _effects(found: Results, key: str, what: str) -> list[float]:
     values = select(found.effects, claim=key, what=what)["effect"].tolist()
     if not values:
-        raise _Lacking(what)
+        raise IncompleteError(what)
     return [float(value) for value in values]
 
 
@@ -80,7 +77,7 @@ def _cells(found: Results, measure: str, against: str = "", **where: str) -> pd.
     rows = select(table, against=against, **asked)
     rows = rows[rows["teachers"].isin(claims.PAIRS)]
     if rows.empty:
-        raise _Lacking(f"the eight trials in {measure}")
+        raise IncompleteError(f"the eight trials in {measure}")
     return rows.pivot(index="seed", columns=["teachers", "student"], values="value")
 
 
@@ -128,7 +125,7 @@ def summary(found: Results) -> str:
     plotted = effects[(effects["column"] == PLOTTED) & (effects["what"] == effects["claim"].map(firsts))]
     primary = effects[effects["primary"]]
     if primary.empty:
-        raise _Lacking("any claim's primary")
+        raise IncompleteError("any claim's primary")
 
     def on_side(rows: pd.DataFrame) -> str:
         means = rows.groupby("claim")[["effect", "predicted"]].mean()
@@ -423,6 +420,27 @@ def content_or_softness(found: Results) -> str:
         f"move accuracy by {_moved(untrained)} and answers to other images by {_moved(shuffled)} compared with the "
         "real ones."
     )
+
+
+@_said
+def rulers(found: Results) -> str:
+    """For how many claims the ruler decides the sign, and which choice does."""
+    specs = curves.specifications(found)
+    if specs.empty:
+        raise IncompleteError("the cells that the claims compare")
+    shares, flips = curves.shares(specs), curves.flips(specs)
+    one = [row["claim"] for row in shares.to_dict("records") if row["mean"] in (0, row["specifications"])]
+    turns = []
+    for row in shares.to_dict("records"):
+        of = flips[flips["claim"] == row["claim"]]
+        if row["claim"] not in one and of["range"].max() > 0.8:
+            turns.append(f"{row['claim']} by {of.loc[of['range'].idxmax(), 'choice']}")
+    has = "has" if len(one) == 1 else "have"
+    said = f"Of {len(shares)} claims, {len(one)} {has} one sign under every way of measuring"
+    said += f" ({', '.join(one)})." if one else "."
+    if turns:
+        said += f" One choice alone all but decides the sign of {', '.join(turns)}."
+    return f"{said} Together they were measured in {int(shares['specifications'].sum()):,} ways."
 
 
 # -- the paper's own tables ------------------------------------------------------------------------------------------
