@@ -110,7 +110,9 @@ def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
                 moved[-1].extend(code)  # into the fold of the parameters
     if page is None or not moved:
         return
-    place = next((at for at, node in enumerate(page.children) if at and isinstance(node, nodes.section)), len(page.children))
+    place = next(
+        (at for at, node in enumerate(page.children) if at and isinstance(node, nodes.section)), len(page.children)
+    )
     for node in reversed(moved):
         page.insert(place, node)
 

@@ -403,7 +403,7 @@ def same_views(found: Results, teachers: str = "weak+weak") -> Exhibit:
 @_exhibit
 def interaction(found: Results, measure: str = "agreement") -> Exhibit:
     """Teachers' times student's augmentation: the four corners of a measure."""
-    against = "ensemble" if measure in ("agreement", "divergence", "mutual_information") else ""
+    against = "ensemble" if measure in curves.OF_BOTH else ""
     drawn = figures.interaction(found.table, measure, against=against)
     caption = (
         "The student's augmentation (colours) by the teachers' (left and right), on clean validation images; thin "
@@ -419,7 +419,7 @@ def interaction(found: Results, measure: str = "agreement") -> Exhibit:
 @_exhibit
 def by_trial(found: Results, measure: str, view: str = "clean", split: str = "validation") -> Exhibit:
     """A measure of the eight trials."""
-    against = "ensemble" if measure in ("agreement", "divergence", "mutual_information") else ""
+    against = "ensemble" if measure in curves.OF_BOTH else ""
     drawn = figures.by_cell(_two(found), measure, view=view, against=against, split=split)
     label = style.LABELS.get(measure, measure)
     caption = (

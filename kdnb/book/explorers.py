@@ -405,9 +405,13 @@ def paper_tables() -> Interactive:
     for name in paper.DATASETS:
         trials = paper.trials(name)
         points = [
-            {"trial": _trial(teachers, student), "student": student, "shape": _shape(teachers)}
+            {
+                "trial": _trial(row["teachers"], row["student"]),
+                "student": row["student"],
+                "shape": _shape(row["teachers"]),
+            }
             | {"values": {measure: float(row[measure]) for measure in TABLES if measure in trials}}
-            for (teachers, student), row in trials.iterrows()
+            for row in trials.reset_index().to_dict("records")
         ]
         datasets[name] = {"title": paper.TITLES[name], "points": points}
     looks = {

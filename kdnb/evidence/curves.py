@@ -45,6 +45,9 @@ FIDELITY: dict[str, tuple[str, str, Literal[-1, 1]]] = {
 }
 """what it is called → measure, form, and whether more of it is more fidelity"""
 
+OF_BOTH = frozenset(measure for measure, _, _ in FIDELITY.values())
+"""measures of a student against its teachers together"""
+
 CALIBRATION: dict[str, tuple[str, str]] = {
     "textbook": ("calibration_error", "textbook"),
     "released": ("calibration_error", "as-released"),
@@ -193,7 +196,11 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
                 if None in accuracy:
                     continue
                 for view, (within, held) in product((*by_view, "own"), FIXED.items()):
-                    seen = [by_view.loc[cell.teachers, cell.student if view == "own" else view] for cell in trials]
+                    views = [cell.student if view == "own" else view for cell in trials]
+                    seen = [
+                        float(cast(float, by_view.loc[cell.teachers, of]))
+                        for cell, of in zip(trials, views, strict=True)
+                    ]
                     r = _correlation(seen, cast(list[float], accuracy), trials, fixed=bool(within))
                     if r is None:
                         continue
