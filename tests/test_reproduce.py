@@ -104,7 +104,7 @@ def test_the_book_is_built_from_what_came_out(tmp_path):
     made = reproduce.reproduce(reproduce.parse("published", [f"results={records}"]), [PAGE], out=tmp_path / "out")
     assert made.index is not None
     book = made.index.parent
-    assert "claim-c1" in (book / "notebooks" / f"{PAGE}.html").read_text()
+    assert "Profile smoke, seed 0" in (book / "notebooks" / f"{PAGE}.html").read_text()
     assert "same sign" in (book / "book" / "diff.html").read_text()
 
 
