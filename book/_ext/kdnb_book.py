@@ -117,10 +117,14 @@ def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
         page.insert(place, node)
 
 
-def name_roles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
-    """A bibliography is marked as a list whose entries are no list items, which screen readers stumble over."""
-    if "citation-list" in context.get("body", ""):
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+def reach_all(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """What screen readers and keyboards stumble over: a bibliography is marked as a list whose entries are no list items, and
+    a table that is too wide scrolls by itself and cannot be focused."""
+    body = context.get("body", "")
+    if "citation-list" in body:
+        body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    if "body" in context:
+        context["body"] = body.replace('<table class="', '<table tabindex="0" class="')
 
 
 COLON = "\ue000"
@@ -152,7 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", vendor)
     app.connect("doctree-read", move_plumbing)
     app.connect("html-page-context", without_thebe, priority=900)
-    app.connect("html-page-context", name_roles, priority=900)
+    app.connect("html-page-context", reach_all, priority=900)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True}
