@@ -205,9 +205,9 @@ def origins(found: Results) -> str:
         else "the intervention does not make them more diverse"
     )
     return (
-        f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. Their "
-        f"students are {better}: validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. "
-        "Augmentation is the same throughout, so neither can come from it."
+        f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. On average "
+        f"their students are {better}: validation accuracy moves by {_moved(accuracy)}, agreement by "
+        f"{_moved(agreement)}. Augmentation is the same throughout, so neither can come from it."
     )
 
 
