@@ -7,6 +7,9 @@ import platformdirs
 
 from kdnb.errors import KdnbError
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The repository's root in a clone; an installed package has no book, notebooks or results beside it."""
+
 
 def user_path(path: str | Path) -> Path:
     """The path, with ``~`` for the home folder of the user or of another.

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims, diff, overlap, publish, results
+from kdnb.evidence import claims, crate, diff, overlap, publish, results
 from kdnb.evidence import table as tables
 from kdnb.study import execute
 from kdnb.study import grid as grids
@@ -77,7 +77,7 @@ def test_seeds_published_one_by_one_are_those_published_together(grid, store, di
     for seed in (1, 0):  # the explorers' seed changes when a smaller one comes
         publish.publish(one_seed(grid, seed), store, digits, tmp_path / "single")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert len(files) == 2 * 7 + 3
+    assert len(files) == 2 * 7 + 5
     different = [name for name in files if (folder / name).read_bytes() != (tmp_path / "single" / name).read_bytes()]
     assert different == []
 
@@ -161,6 +161,7 @@ def test_runs_of_uncommitted_code_are_refused_unless_asked_for(grid, store, digi
 
 
 def test_results_of_other_settings_are_not_mixed(grid, store, digits, folder):
+    (folder / crate.NAME).unlink()
     path = folder / "study.json"
     there = json.loads(path.read_text())
     there["profile"]["objectives"]["kd"]["alpha"] = 0.5
@@ -198,10 +199,23 @@ def test_a_seed_that_is_added_leaves_what_the_others_have(grid, store, digits, t
     publish.publish(one_seed(grid, 0), store, digits, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     publish.publish(one_seed(grid, 1), store, digits, folder)
-    assert all(path.read_bytes() == content for path, content in before.items())
+    of_all = ("verdicts.csv", crate.NAME)
+    assert all(path.read_bytes() == content for path, content in before.items() if path.name not in of_all)
     assert {path.name for path in folder.iterdir()} == {
-        "seed-0", "seed-1", "study.json", "explorer.safetensors", "weights.safetensors",
+        "seed-0", "seed-1", "study.json", "explorer.safetensors", "weights.safetensors", *of_all,
     }  # fmt: skip
+
+
+def test_a_call_that_is_stopped_leaves_no_proof_of_other_files(grid, store, digits, folder, monkeypatch):
+    """The crate goes before what it proves changes, so that the next call can tell the folder from a damaged one."""
+    monkeypatch.setattr(publish, "summarise", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish.publish(one_seed(grid, 0), store, digits, folder, weights=False)
+    assert not (folder / crate.NAME).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(Entry, "environment", CLEAN)
+    assert publish.publish(one_seed(grid, 0), store, digits, folder).seeds == (0,)
+    assert results.read(folder).seeds == (0, 1)
 
 
 def test_what_is_there_stays_where_new_results_cannot_be_made(grid, store, digits, folder, monkeypatch):
@@ -236,6 +250,7 @@ def test_reading_what_is_not_there_names_it(folder, tmp_path):
     assert len(results.read(folder, [0]).table)
     with pytest.raises(IncompleteError, match=r"seed-1.measures\.csv cannot be read .*publish its seed again"):
         _ = results.read(folder).table
+    (folder / crate.NAME).unlink()
     (folder / "seed-1" / "provenance.json").write_text("{")
     with pytest.raises(IncompleteError, match=r"seed-1.provenance\.json cannot be read"):
         results.read(folder)
@@ -264,6 +279,7 @@ def test_a_study_agrees_with_itself_and_not_with_its_opposite(folder, tmp_path):
     same = diff.compare(ours, ours)
     assert set(same["agree"]) == {"yes"}
     shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / crate.NAME).unlink()
     for seed in (0, 1):
         path = tmp_path / "other" / f"seed-{seed}" / "measures.csv"
         rows = pd.read_csv(path, keep_default_na=False, na_values=["nan"])
@@ -285,6 +301,7 @@ def test_results_of_another_study_are_compared_with_a_caution(folder, tmp_path):
     ours = results.read(folder)
     assert diff.caution(ours, results.read(folder, [1])) == ""
     shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / crate.NAME).unlink()
     there = json.loads((tmp_path / "other" / "study.json").read_text())
     there["profile"]["objectives"]["kd"]["alpha"] = 0.5
     (tmp_path / "other" / "study.json").write_text(json.dumps(there))

@@ -846,7 +846,7 @@ def unlike(found: Results) -> Exhibit:
     )
     caption = (
         f"Of {len(judged)} declared effects with a sign, these {len(apart)} do not have it in the mean over seeds. "
-        f"Bold ones decide their claim ({scorecard.scale(found)})."
+        f"Bold ones decide their claim ({found.scale})."
     )
     return Exhibit("unlike", frame, caption, "Effects that do not have the paper's sign")
 

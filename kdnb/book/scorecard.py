@@ -10,19 +10,11 @@ import pandas as pd
 
 from kdnb.evidence import claims
 from kdnb.evidence.claims import FACTOR, PLOTTED, Claim, Estimand
-from kdnb.evidence.results import STAND_IN, Results
+from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 
 WIDTH, HALF = 220, 100
 """of a strip, in its own units; and from its middle to where the largest value stands"""
-
-
-def scale(found: Results) -> str:
-    """What every verdict carries: how far these results are from the paper's setting."""
-    data = found.about["dataset"]
-    if found.profile.name == STAND_IN:
-        return "stand-in: tiny networks on scanned digits"
-    return f"reduced scale: {data['train'] / len(data['classes']):.0f} images a class, small networks"
 
 
 def whole(found: Results) -> str:
@@ -68,7 +60,7 @@ def _badge(found: Results, claim: Claim, estimand: Estimand, values: Sequence[fl
     if estimand is claim.primary:
         row = select(found.verdicts, claim=claim.key, what=estimand.what).iloc[0]
         seeds = f", {len(values)} of 5 seeds" if len(values) < 5 else ""
-        return f"{row['verdict']}{seeds} ({scale(found)})", str(row["verdict"])
+        return f"{row['verdict']}{seeds} ({found.scale})", str(row["verdict"])
     if estimand.predicted is None:
         return "the paper names no sign", "inconclusive"
     agree = sum(value * estimand.predicted > 0 for value in values)
@@ -127,7 +119,7 @@ def _behind(found: Results, claim: Claim) -> str:
     rows.append(f"<dt>against it</dt><dd>{html.escape(claim.contradiction)}.</dd>")
     rows += [f"<dt>the columns part</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
     rows += [f"<dt>note</dt><dd>{html.escape(claim.note)}.</dd>"] if claim.note else []
-    rows.append(f"<dt>scale</dt><dd>{html.escape(scale(found))}; profile {html.escape(found.profile.name)}.</dd>")
+    rows.append(f"<dt>scale</dt><dd>{html.escape(found.scale)}; profile {html.escape(found.profile.name)}.</dd>")
     return f'<details class="kdnb-card"><summary>{claim.key}: the numbers behind it</summary><dl>{"".join(rows)}</dl></details>'
 
 

@@ -8,7 +8,7 @@ from functools import wraps
 
 import pandas as pd
 
-from kdnb.book import figures, scorecard
+from kdnb.book import figures
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
 from kdnb.evidence import claims, curves, paper, results
@@ -113,7 +113,7 @@ def answer(found: Results, key: str) -> Said:
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
     apart = claims.parts(claim, select(found.verdicts, claim=key))
-    lines.append(f"{sure} ({scorecard.scale(found)}).{f' The two columns part: {apart}.' if apart else ''}")
+    lines.append(f"{sure} ({found.scale}).{f' The two columns part: {apart}.' if apart else ''}")
     return Said(" ".join(lines))
 
 
@@ -140,7 +140,7 @@ def summary(found: Results) -> str:
     sentence = (
         f"**So far, with {seeds_in_words(found)}:** plotted as the paper plots them, {on_side(plotted)} claims show "
         f"its sign; with one factor changed at a time, {on_side(primary)} do. By the rule: {', '.join(parts)} "
-        f"({scorecard.scale(found)})."
+        f"({found.scale})."
     )
     if len(found.seeds) < SEEDS_FOR_A_VERDICT:
         sentence += (

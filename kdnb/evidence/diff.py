@@ -87,10 +87,9 @@ SETTINGS_NAMED = 6
 
 def caution(ours: Results, theirs: Results) -> str:
     """What two studies differ in beside their seeds, in a sentence; empty where they are the same study."""
-    changed = differing(ours.settings, theirs.settings)
-    if not changed:
+    named = [f"`{name}` ({here} here, {there} there)" for name, here, there in changes(ours, theirs)]
+    if not named:
         return ""
-    named = [f"`{name}` ({_short(here)} here, {_short(there)} there)" for name, (here, there) in changed.items()]
     rest = len(named) - SETTINGS_NAMED
     listed = ", ".join(named[:SETTINGS_NAMED]) + (f" and {rest} more" if rest > 0 else "")
     judged = ""
@@ -100,6 +99,12 @@ def caution(ours: Results, theirs: Results) -> str:
             "stands on both sides."
         )
     return f"These are two studies, not two runs of one: they differ in {listed}.{judged}"
+
+
+def changes(ours: Results, theirs: Results) -> list[tuple[str, str, str]]:
+    """Each setting in which two studies differ: its dotted name, its value in ours, and in theirs, both short."""
+    pairs = differing(ours.settings, theirs.settings)
+    return [(name, _short(here), _short(there)) for name, (here, there) in pairs.items()]
 
 
 def _short(value: Any) -> str:

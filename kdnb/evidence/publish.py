@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kdnb import __version__, environment
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims, measures, predictions, results, specifications, table
+from kdnb.evidence import claims, crate, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import Profile, WeightsFile
@@ -70,9 +70,11 @@ def publish(
         if seed == first:
             explorer = safetensors.torch.save(_explorer(runs, entries, dataset))
             networks = _weights(runs, entries) if weights else None
+    earlier = _earlier_crate(folder)
     # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / crate.NAME).unlink(missing_ok=True)  # it proves the old files; the new one comes last
         if explorer is not None:
             _write(folder / "explorer.safetensors", explorer)
             if networks is not None:
@@ -82,9 +84,36 @@ def publish(
         for seed, files in made.items():
             _replace(folder / f"seed-{seed}", files)
         _write(folder / "study.json", _json(_about(study, store, dataset)))
+        summarise(folder, earlier)
     except OSError as error:
         raise StoreError(f"cannot write the results into {folder}: {error}") from None
     return results.read(folder, study.seeds)
+
+
+def _earlier_crate(folder: Path) -> dict[str, Any] | None:
+    try:
+        return crate.read(folder)
+    except IncompleteError:
+        return None  # damaged, and replaced
+
+
+def summarise(folder: Path, earlier: Mapping[str, Any] | None = None) -> None:
+    """Writes what the files of all seeds together say: verdicts.csv, and the crate that lists and proves the files.
+
+    Args:
+        earlier: the crate of the results that these replace.
+
+    Raises:
+        IncompleteError: the folder has no results, or damaged ones.
+        OSError: it cannot be written.
+    """
+    _write(folder / "verdicts.csv", verdicts_csv(folder))
+    _write(folder / crate.NAME, crate.describe(folder, earlier))
+
+
+def verdicts_csv(folder: Path) -> bytes:
+    """The verdicts of the published seeds, as the folder has them."""
+    return _csv(results.read(folder).verdicts)
 
 
 def _seed(study: Study, seed: int, entries: Mapping[str, Entry]) -> dict[str, bytes]:

@@ -4,6 +4,8 @@ A folder for each profile, written by `kdnb.evidence.publish` and read here. It 
 seed is a change that a person can review; no data set and no training is needed to read it::
 
     <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format, the claims
+                        verdicts.csv              every estimand over all seeds: interval, p, verdict, scale
+                        ro-crate-metadata.json    all of these files, with their SHA-256, for archives (`kdnb.evidence.crate`)
                         seed-<n>/measures.csv     the tidy table (`kdnb.evidence.table`)
                                  specifications.csv.gz   overlap of attention, measured in every way
                                  predictions.safetensors.xz   what each network said of each validation image
@@ -31,9 +33,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims
+from kdnb.evidence import claims, crate
 from kdnb.evidence.claims import ClaimSet
 from kdnb.evidence.predictions import Predictions, unpack
+from kdnb.paths import CHECKOUT
 from kdnb.study.profile import Profile, explain
 from kdnb.training import models
 
@@ -103,6 +106,14 @@ class Results:
     def claim_set(self) -> ClaimSet:
         """the declared claims that these results are judged by"""
         return claims.SETS[self.about["claims"]]
+
+    @property
+    def scale(self) -> str:
+        """what every verdict carries: how far these results are from the paper's setting"""
+        if self.is_stand_in:
+            return "stand-in: tiny networks on scanned digits"
+        data = self.about["dataset"]
+        return f"reduced scale: {data['train'] / len(data['classes']):.0f} images a class, small networks"
 
     @property
     def exploratory(self) -> bool:
@@ -197,8 +208,8 @@ class Results:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`kdnb.evidence.claims.verdicts` of the effects."""
-        return claims.verdicts(self.effects, self.claim_set)
+        """`kdnb.evidence.claims.verdicts` of the effects, and ``scale``."""
+        return claims.verdicts(self.effects, self.claim_set).assign(scale=self.scale)
 
     @cached_property
     def explorer(self) -> Explorer:
@@ -210,7 +221,9 @@ class Results:
         path = self.folder / "explorer.safetensors"
         if not path.is_file():
             raise IncompleteError(f"{path} is missing; kdnb publish writes it")
-        tensors = safetensors.torch.load(path.read_bytes())
+        content = path.read_bytes()
+        crate.require_published(self.folder, path.name, content)
+        tensors = safetensors.torch.load(content)
         maps: dict[str, dict[str, Tensor]] = {}
         for name in sorted(tensors):
             if name.startswith("maps/"):
@@ -233,7 +246,9 @@ class Results:
             raise IncompleteError(
                 f"no networks in {self.folder}: they were larger than 10 MB or left out (--no-weights); train them: kdnb run"
             )
-        weights = safetensors.torch.load_file(path)
+        content = path.read_bytes()
+        crate.require_published(self.folder, path.name, content)
+        weights = safetensors.torch.load(content)
         own = {name.split("/", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"{run}/")}
         if not own:
             known = ", ".join(sorted({name.split("/")[0] for name in weights}))
@@ -267,7 +282,9 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
 
 def _provenance(path: Path) -> dict[str, Any]:
     try:
-        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        crate.require_published(path.parents[1], f"{path.parent.name}/{path.name}", content)
+        made: dict[str, Any] = json.loads(content)
         return {name: made[name] for name in ("runs", "environments", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IncompleteError(f"{path} cannot be read ({error!r}); publish its seed again (kdnb publish)") from None
@@ -281,12 +298,14 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
     """
     path = folder / "study.json"
     try:
-        about = {"format": 1, "claims": "K", "recipes": {}} | json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        about = {"format": 1, "claims": "K", "recipes": {}} | json.loads(content)
         if about["format"] != FORMAT:
             raise IncompleteError(
                 f"the results in {folder} are of format {about['format']}, and this version reads {FORMAT}, which has other "
                 "measures; publish their seeds again from the store (kdnb publish)"
             )
+        crate.require_published(folder, path.name, content)
         return Profile.model_validate(about.pop("profile")), about
     except FileNotFoundError:
         raise IncompleteError(f"no results in {folder}: it has no study.json; kdnb publish writes one") from None
@@ -331,7 +350,7 @@ def published_seeds(folder: Path) -> tuple[int, ...]:
 
 def home() -> Path:
     """Where the book's results are in a checkout: ``book/results``, beside the package."""
-    return Path(__file__).resolve().parents[2] / "book" / "results"
+    return CHECKOUT / "book" / "results"
 
 
 def published(root: str | Path | None = None, like: str = "") -> Path:
