@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -199,3 +200,16 @@ def test_of_two_processes_that_want_the_same_runs_each_run_is_trained_once(tmp_p
     assert all(store.holds(run) for run in entries)
     assert not (store.root / "set-aside").exists()
     assert list((store.root / "checkpoints").iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next(store, finished):
+    spec, trained, arrays = finished
+    left = store.root / "runs" / f".{spec.id}-abc"
+    other = store.root / "runs" / ".0123456789abcdef-abc"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"half")
+    shutil.rmtree(store.root / "runs" / spec.id)
+    store.write(spec, trained, arrays, {})
+    assert not left.exists()
+    assert other.exists()  # another run's, which another process may be writing

@@ -201,6 +201,10 @@ class Store:
         unfinished: Path | None = None
         try:
             self._folder(spec.id).parent.mkdir(parents=True, exist_ok=True)
+            for left in self._folder(spec.id).parent.glob(f".{spec.id}-*"):
+                shutil.rmtree(
+                    left, ignore_errors=True
+                )  # of a process that was killed here; who holds the claim writes alone
             unfinished = Path(tempfile.mkdtemp(prefix=f".{spec.id}-", dir=self._folder(spec.id).parent))
             for name, content in contents.items():
                 with (unfinished / name).open("wb") as file:
