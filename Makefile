@@ -15,7 +15,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Notebooks run in their own folder, so they need the store's whole path; it may hold spaces, which make's own functions break at.
 WHOLE_STORE = $(shell $(BIN)/python -c "import pathlib, sys; print(pathlib.Path(sys.argv[1]).absolute().as_posix())" "$(STORE)")
 
-.PHONY: reproduce book test lint unit pages notebooks bench campaign lock clean
+# Pages run in this environment's kernel, also where the user has another one named python3.
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.PHONY: reproduce book test lint unit pages notebooks bench campaign lock metadata clean
 
 reproduce: $(STAMP)
 	$(BIN)/kdnb run --profile $(PROFILE) --store "$(STORE)"
@@ -56,6 +59,10 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.txt
 	$(BIN)/python .ci/cpu.py requirements.txt requirements-cpu.txt
+
+# What archives and hosts read, after CITATION.cff, the version or the repository's address in _config.yml was changed.
+metadata: $(STAMP)
+	$(BIN)/python .ci/metadata.py
 
 $(STAMP): requirements.txt requirements-cpu.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("kdnb needs Python 3.11 or newer; this is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

@@ -5,14 +5,14 @@ shows and what is checked. Nothing of the machine that ran them is kept: no time
 """
 
 import sys
-from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
+from kdnb.paths import CHECKOUT
+
+NOTEBOOKS = CHECKOUT / "notebooks"
 
 
 def execute(page: str) -> None:

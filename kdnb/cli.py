@@ -20,6 +20,7 @@ import click
 from kdnb import __version__
 from kdnb.errors import KdnbError, ProfileError, in_one_line
 from kdnb.paths import user_path
+from kdnb.progress import in_words
 
 if TYPE_CHECKING:
     from kdnb.study.grid import Plan
@@ -128,6 +129,7 @@ def cli(traceback: bool) -> None:  # read by main
 def plan(where: Where, device: str, probe: bool) -> None:
     """Say what a run would train, what the store holds, and how long it would take here."""
     from kdnb import environment
+    from kdnb.images.repeats import repeats
     from kdnb.study import estimate, execute
 
     planned, store = where.plan(), where.open_store()
@@ -140,6 +142,8 @@ def plan(where: Where, device: str, probe: bool) -> None:
         f"{dataset.name} ({len(dataset.train)} + {len(dataset.validation)} images, {min(counts)} to {max(counts)} of each of "
         f"{len(counts)} classes to train on, hash {dataset.hash})"
     )
+    if found := str(repeats(dataset)):
+        click.echo(f"  note: {found}")
     for run in held:
         if run in study.origins:
             click.echo(f"  {run.name}  in the store")
@@ -157,10 +161,10 @@ def plan(where: Where, device: str, probe: bool) -> None:
         if estimator is not None:
             seconds = estimator.group(task.specs, specs)
             total += seconds
-            line += f": {_duration(seconds)}"
+            line += f": {in_words(seconds)}"
         click.echo(line)
     if estimator is not None and waiting:
-        click.echo(f"about {_duration(total)} on this machine ({chosen.type}), one group after the other")
+        click.echo(f"about {in_words(total)} on this machine ({chosen.type}), one group after the other")
 
 
 @cli.command()
@@ -210,7 +214,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 executor.shutdown(wait=False, cancel_futures=True)  # else all that waits would be trained first
             raise
     click.echo(
-        f"{study.profile.name}: {report.trained} runs trained in {_duration(report.seconds)}, "
+        f"{study.profile.name}: {report.trained} runs trained in {in_words(report.seconds)}, "
         f"{report.cached} were in {store.root}"
     )
     report.require_complete()
@@ -331,7 +335,7 @@ def reproduce(
     from kdnb.book import reproduce as book
 
     asked = book.parse(profile, given)
-    made = book.reproduce(asked, pages, store=store, out=out, timeout=timeout, build=build)
+    made = book.reproduce(asked, pages, store=store, out=out, timeout=timeout, build=build, say=click.echo)
     click.echo(f"{len(made.pages)} pages in {made.folder}" + (f"; read {made.index}" if made.index else ""))
 
 
@@ -356,14 +360,6 @@ def doctor(data_root: str | None, store: str | None) -> None:
     held = len(list((opened.root / "runs").glob("[!.]*"))) if (opened.root / "runs").is_dir() else 0
     aside = len(list((opened.root / "set-aside").glob("*"))) if (opened.root / "set-aside").is_dir() else 0
     click.echo(f"{'store':<22}{opened.root}: {held} runs, {aside} set aside")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _warn(

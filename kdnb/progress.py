@@ -12,6 +12,15 @@ def shows_bar() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
+def in_words(seconds: float) -> str:
+    """A duration as people say it: ``42 s``, ``12 min``, ``1.8 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 class Progress:
     """Counts work in any unit. With nobody looking on, only what is said with `line` is printed."""
 

@@ -1,11 +1,11 @@
 """What holds of all the code: which way imports point, and that no data is ever taken for code."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from kdnb.paths import CHECKOUT as ROOT
+
 ORDER = ("images", "training", "study", "evidence", "book")
 """the five packages, each of which may import those before it"""
 

@@ -7,15 +7,14 @@ import shutil
 import subprocess
 import threading
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 import yaml
 
 from kdnb.book import reproduce
+from kdnb.paths import CHECKOUT as ROOT
 
-ROOT = Path(__file__).parents[1]
 THEMES = ("light", "dark")
 WIDTHS = (390, 1440)
 

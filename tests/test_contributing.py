@@ -5,15 +5,14 @@ import importlib
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 
 from kdnb import cli
+from kdnb.paths import CHECKOUT as ROOT
 from kdnb.study import profile
 
-ROOT = Path(__file__).parents[1]
 TEXTS = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")
 FOLDERS = ("kdnb", "tests", "notebooks", "book", "benchmarks", ".ci", ".github")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,12 +19,12 @@ from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, overlap, paper, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
+from kdnb.paths import CHECKOUT as ROOT
 from kdnb.study import execute
 from kdnb.training.objectives import loss
 from kdnb.training.spec import Objective, RunSpec
 from kdnb.training.train import initial
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
 STYLE = ROOT / "book" / "_static" / "explorers.css"
 KINDS = {

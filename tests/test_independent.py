@@ -3,14 +3,14 @@ are written out here. Nothing of kdnb computes what is compared with kdnb."""
 
 import csv
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kdnb.evidence import claims, results
+from kdnb.paths import CHECKOUT
 
-PUBLISHED = Path(__file__).parents[1] / "book" / "results"
+PUBLISHED = CHECKOUT / "book" / "results"
 STUDIES = [name for name in ("smoke", "cpu") if (PUBLISHED / name).is_dir()]
 PAIRS = ("weak+weak", "strong+weak", "weak+strong", "strong+strong")
 MIXED, PURE = ("strong+weak", "weak+strong"), ("weak+weak", "strong+strong")

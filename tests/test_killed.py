@@ -5,17 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from kdnb.paths import CHECKOUT as ROOT
 from kdnb.study import execute
 from kdnb.study.store import Store
 from tests import killed
 
-ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jupytext
 import nbformat
@@ -15,8 +14,8 @@ import pytest
 
 from kdnb.book import opening
 from kdnb.evidence import results
+from kdnb.paths import CHECKOUT as ROOT
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 PAGES = [

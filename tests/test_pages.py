@@ -1,6 +1,7 @@
 """What every page does first: its parameters, the records it opens, and how they can be made again."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from kdnb.book import cards, opening, pages
 from kdnb.book.opening import Parameters
 from kdnb.environment import Code
 from kdnb.errors import IncompleteError, ProfileError
-from kdnb.evidence import results
+from kdnb.evidence import crate, results
 from kdnb.evidence.results import home
 from kdnb.study.store import Store
 
@@ -140,6 +141,7 @@ def test_records_made_by_an_older_version_are_made_again(tmp_path):
 
 def test_a_card_names_every_commit_that_trained(tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    (folder / crate.NAME).unlink()
     path = folder / "seed-0" / "provenance.json"
     made = json.loads(path.read_text())
     made["environments"][0] |= {"commit": "b" * 40, "earlier_commits": ["a" * 40]}
@@ -149,6 +151,7 @@ def test_a_card_names_every_commit_that_trained(tmp_path):
 
 def test_a_card_says_what_differs_from_the_profile_of_that_name(tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    (folder / crate.NAME).unlink()
     text = (folder / "study.json").read_text()
     (folder / "study.json").write_text(text.replace('"alpha": 0.6', '"alpha": 0.5', 1))
     card = cards.card(results.read(folder), "kdnb.book.exhibits.plot")
@@ -156,3 +159,18 @@ def test_a_card_says_what_differs_from_the_profile_of_that_name(tmp_path):
     assert "--profile FILE.yaml" in card
     (folder / "study.json").write_text(text.replace('"name": "smoke"', '"name": "mine"'))
     assert "mine, a profile of one&#x27;s own" in cards.card(results.read(folder), "kdnb.book.exhibits.plot")
+
+
+# -- what differs from the published study -------------------------------------------------------------------------------
+
+
+def test_the_banner_says_in_what_a_study_differs_from_the_published_one(shown):
+    pages.start(profile="published", results=str(RECORDS))
+    said = shown[0][0]["text/html"]
+    assert re.search(r"Differs from the published study cpu in \d+ settings", said)
+    assert "<dt><code>teacher.train.epochs</code></dt><dd>8; published: 40</dd>" in said
+
+
+def test_the_banner_of_the_published_study_names_no_difference(shown):
+    pages.start(profile="published", results=str(home() / "cpu"))
+    assert "Differs" not in shown[0][0]["text/html"]

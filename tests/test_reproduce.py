@@ -1,6 +1,8 @@
 """`kdnb reproduce`: the pages at other parameters, and what happens when one fails."""
 
 import json
+import os
+import re
 
 import nbformat
 import pytest
@@ -138,3 +140,71 @@ def test_a_cell_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     asked = reproduce.parse("published", [f"results={results.home() / 'smoke'}"])
     with pytest.raises(IncompleteError, match="slow: a cell took more than 1 s; give it more with --timeout"):
         reproduce.reproduce(asked, out=tmp_path / "out", timeout=1)
+
+
+# -- the plan, before anything begins ------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_said_before_it_is_carried_out(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(TINY)
+    lines = []
+    trained = reproduce.execute.execute
+
+    def training(*given, **named):
+        lines.append("training begins")
+        return trained(*given, **named)
+
+    monkeypatch.setattr("kdnb.book.opening.execute.execute", training)
+    asked = reproduce.parse("mine.yaml", ["device=cpu"])
+    reproduce.reproduce(asked, [PAGE], build=False, say=lines.append)
+    assert re.fullmatch(r"mine, seeds 0: \d+ runs to train, about \d+ s on this machine \(cpu\); stop it .*", lines[0])
+    assert lines[1] == "training begins"
+    folder = tmp_path / "_build" / "reproduce" / "mine"
+    assert lines[2] == f"1 page to run, two at a time; all of it goes to {folder}"
+    lines.clear()
+    reproduce.reproduce(asked, [PAGE], build=False, say=lines.append)  # the results are there
+    assert lines == [f"1 page to run, two at a time; all of it goes to {folder}"]
+
+
+# -- where it is called ------------------------------------------------------------------------------------------------
+
+
+def foreign_kernel(folder):
+    """Another Python's kernel under the name that notebooks ask for."""
+    (folder / "kernels" / "python3").mkdir(parents=True)
+    spec = {"argv": ["/no/such/python", "-f", "{connection_file}"], "display_name": "theirs", "language": "python"}
+    (folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
+    return folder
+
+
+def test_pages_run_in_this_environment_whatever_the_user_calls_python3(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(foreign_kernel(tmp_path / "theirs")))
+    monkeypatch.setenv("JUPYTER_PATH", str(foreign_kernel(tmp_path / "more")))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    asked = reproduce.parse("published", [f"results={results.home() / 'smoke'}"])
+    assert reproduce.reproduce(asked, [PAGE], build=False).pages == (PAGE,)
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "more")
+
+
+def test_called_in_jupyter_the_pages_are_still_those_that_nobody_watches(tmp_path, monkeypatch):
+    """A notebook's cells and terminals carry the name of its session, and a live widget cannot be built into a book."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "mine.ipynb")
+    asked = reproduce.parse("published", [f"results={results.home() / 'smoke'}"])
+    made = reproduce.reproduce(asked, [PAGE], build=False)
+    text = (made.folder / "source" / "notebooks" / f"{PAGE}.ipynb").read_text()
+    assert "application/vnd.jupyter.widget-view+json" not in text
+    assert os.environ["JPY_SESSION_NAME"] == "mine.ipynb"
+
+
+def test_a_build_that_fails_ends_in_its_cause(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "_config.yml").write_text("title: a book")
+    (source / "_toc.yml").write_text("format: jb-book\nroot: start")
+    (source / "start.md").write_text("# Start\n\n{ref}`nowhere-at-all`\n" + "\nmore\n" * 50)
+    with pytest.raises(KdnbError) as failed:
+        reproduce._build(source, tmp_path / "html")
+    lines = str(failed.value).splitlines()
+    assert lines[0].startswith("the pages ran, but the book could not be built from")
+    assert "nowhere-at-all" in lines[1]
+    assert len(lines) <= 1 + reproduce.LINES

@@ -3,13 +3,11 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from kdnb.paths import CHECKOUT as ROOT
 from tests import skips
-
-ROOT = Path(__file__).parents[1]
 
 
 def run(folder, source):

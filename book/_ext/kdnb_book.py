@@ -19,7 +19,6 @@ from sphinx.util.docutils import SphinxDirective
 
 from kdnb.book import reference
 
-ROOT = Path(__file__).resolve().parents[2]
 VENDOR = "vendor/mathjax/tex-mml-chtml.js"
 
 
@@ -33,23 +32,25 @@ class Generated(SphinxDirective):
 
     required_arguments = 1
     parts: ClassVar[dict[str, Any]] = {
-        "parameters": reference.parameters,
-        "profiles": reference.profiles,
-        "calibration": lambda: reference.calibration(ROOT / "book" / "calibration"),
-        "cost": lambda: reference.cost(ROOT / "book" / "calibration"),
-        "claims": reference.declared,
-        "seeds": lambda: reference.seeds(ROOT / "book" / "results" / "cpu"),
-        "power": lambda: reference.power(ROOT / "book" / "results" / "cpu-scratch"),
-        "judging": lambda: reference.judging(ROOT / "book" / "calibration"),
+        "parameters": lambda book: reference.parameters(),
+        "profiles": lambda book: reference.profiles(),
+        "calibration": lambda book: reference.calibration(book / "calibration"),
+        "cost": lambda book: reference.cost(book / "calibration"),
+        "claims": lambda book: reference.declared(),
+        "seeds": lambda book: reference.seeds(book / "results" / "cpu"),
+        "power": lambda book: reference.power(book / "results" / "cpu-scratch"),
+        "judging": lambda book: reference.judging(book / "calibration"),
     }
+    """by name, what generates a part; each takes the folder ``book`` of the book that is built"""
 
     def run(self) -> list[nodes.Node]:
         try:
-            text = self.parts[self.arguments[0]]()
+            generate = self.parts[self.arguments[0]]
         except KeyError:
             raise self.error(
                 f"nothing is generated as {self.arguments[0]!r}; there are {', '.join(self.parts)}"
             ) from None
+        text = generate(Path(self.env.srcdir) / "book")
         # With sections among it, nested parsing lays these directly into the page, before what a directive returns: so what
         # precedes the first heading is parsed first and stands where the directive stands.
         before, heading, rest = text.partition("\n## ")
@@ -66,20 +67,21 @@ class Generated(SphinxDirective):
 
 def vendor(app: Sphinx, config: Config) -> None:
     """Lays MathJax beside the pages, if npm can get it."""
-    if not (ROOT / "node_modules" / "mathjax").is_dir():
+    root = Path(app.srcdir)
+    if not (root / "node_modules" / "mathjax").is_dir():
         npm = shutil.which("npm")
         if npm:
             done = subprocess.run(
-                [npm, "ci", "--no-audit", "--no-fund"], cwd=ROOT, capture_output=True, text=True, check=False
+                [npm, "ci", "--no-audit", "--no-fund"], cwd=root, capture_output=True, text=True, check=False
             )
             if done.returncode:
                 last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
                 say(f"npm could not get the book's assets ({''.join(last) or 'no message'}): formulas need the network")
         else:
             say("npm is not installed, so the book cannot bring its assets along: formulas need the network")
-    source = ROOT / "node_modules" / "mathjax" / "es5"
+    source = root / "node_modules" / "mathjax" / "es5"
     if source.is_dir():
-        target = ROOT / "book" / "_static" / "vendor" / "mathjax"
+        target = root / "book" / "_static" / "vendor" / "mathjax"
         for name in ("tex-mml-chtml.js", "output/chtml/fonts"):
             if (source / name).is_dir():
                 shutil.copytree(source / name, target / name, dirs_exist_ok=True)
@@ -127,6 +129,19 @@ def reach_all(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
         context["body"] = body.replace('<table class="', '<table tabindex="0" class="')
 
 
+PLACEHOLDER = "https://github.com/OWNER/"
+"""Begins the repository's address in _config.yml until whoever hosts the book sets it."""
+
+
+def address(app: Sphinx) -> None:
+    """Says so where the book is built without its repository's address."""
+    if str(app.config.html_theme_options.get("repository_url", "")).startswith(PLACEHOLDER):
+        say(
+            "repository.url in _config.yml is a placeholder: the buttons to the repository, Binder and Colab lead nowhere "
+            "until it names yours (then make metadata)"
+        )
+
+
 COLON = "\ue000"
 
 
@@ -154,6 +169,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
+    app.connect("builder-inited", address)
     app.connect("doctree-read", move_plumbing)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("html-page-context", reach_all, priority=900)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
 from kdnb.paths import user_path
 from kdnb.study import execute, grid, profile
-from kdnb.study.grid import Study
+from kdnb.study.grid import Plan, Study
 from kdnb.study.store import Store
 from kdnb.training.spec import Strict
 
@@ -54,11 +55,14 @@ def parameters(**given: object) -> Parameters:
         raise ProfileError(profile.explain(error, Parameters)) from None
 
 
-def open_results(asked: Parameters, store: Store | None = None) -> Results:
+def open_results(
+    asked: Parameters, store: Store | None = None, *, before: Callable[[Plan, Store], None] | None = None
+) -> Results:
     """The results that a page's parameters ask for; what they need is trained first.
 
     Args:
         store: where runs are; None is the user's.
+        before: called before anything is trained, with the plan of the seeds that are lacking.
 
     Raises:
         KdnbError: as `results.read`, `profile.load`, `grid.plan` and `execute.execute`.
@@ -84,10 +88,13 @@ def open_results(asked: Parameters, store: Store | None = None) -> Results:
         shutil.rmtree(folder)  # a page's own copy, made by another version
     lacking = [seed for seed in study.seeds if seed not in _held(study, folder)]
     if lacking:
-        wanted = grid.plan(settings, root=root, seeds=lacking).study
+        ahead = grid.plan(settings, root=root, seeds=lacking)
+        wanted = ahead.study
         of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
         if of_the_book:
             _require_committed(wanted, store)
+        if before is not None:
+            before(ahead, store)
         execute.execute(wanted, store, data_root=root, device=asked.device).require_complete()
         publish.publish(wanted, store, dataset, folder, strict=of_the_book)
     return results.read(folder, study.seeds)

@@ -16,8 +16,9 @@ from IPython.display import display
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.book.opening import open_results, parameters
-from kdnb.book.scorecard import scale
-from kdnb.evidence.results import Results
+from kdnb.errors import IncompleteError
+from kdnb.evidence import diff, results
+from kdnb.evidence.results import TOLD_FROM, Results
 
 __all__ = ["banner", "open_results", "parameters", "start"]
 
@@ -50,7 +51,7 @@ def _injected(cells: Iterable[str]) -> set[str]:
 def _in_words(found: Results) -> str:
     dataset = found.about["dataset"]
     data = f"{dataset['name']}, {dataset['train']:,} training and {dataset['validation']:,} validation images"
-    words = f"Profile {found.profile.name}, {seeds_in_words(found)}: {data}; {scale(found)}."
+    words = f"Profile {found.profile.name}, {seeds_in_words(found)}: {data}; {found.scale}."
     if found.is_stand_in:
         return (
             f"{words} These numbers are no evidence: they come from a few epochs each. They show that the path works and "
@@ -68,7 +69,27 @@ def _in_words(found: Results) -> str:
 
 
 def banner(there: Results) -> str:
-    """HTML: which results a page is told from, and what they can bear."""
+    """HTML: which results a page is told from, what they can bear, and in what they differ from the published study."""
     kind = "stand-in" if there.is_stand_in else "study"
     words = html.escape(_in_words(there))
-    return f'<aside class="kdnb-banner kdnb-{kind}" aria-label="Where the numbers come from">{words}</aside>'
+    return f'<aside class="kdnb-banner kdnb-{kind}" aria-label="Where the numbers come from">{words}{_otherwise(there)}</aside>'
+
+
+def _otherwise(there: Results) -> str:
+    """Folded: every setting that is another than in the study that the book is told from; empty in that study itself."""
+    try:
+        told = results.read(results.published(like=TOLD_FROM))
+    except IncompleteError:
+        return ""  # nothing is published beside this installation
+    rows = diff.changes(there, told)
+    if not rows:
+        return ""
+    listed = "".join(
+        f"<dt><code>{html.escape(name)}</code></dt><dd>{html.escape(ours)}; published: {html.escape(theirs)}</dd>"
+        for name, ours, theirs in rows
+    )
+    many = f"{len(rows)} setting{'' if len(rows) == 1 else 's'}"
+    return (
+        f"<details><summary>Differs from the published study {html.escape(told.profile.name)} in {many}</summary>"
+        f"<dl>{listed}</dl></details>"
+    )

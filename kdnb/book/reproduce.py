@@ -3,24 +3,30 @@
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 
+from kdnb import environment
 from kdnb.book.opening import Parameters, open_results, parameters
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from kdnb.evidence import diff, results
-from kdnb.progress import Progress
+from kdnb.paths import CHECKOUT
+from kdnb.progress import Progress, in_words
+from kdnb.study import execute
+from kdnb.study.estimate import Estimator
+from kdnb.study.grid import Plan
 from kdnb.study.store import Store
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: the notebooks and the book's prose are not in the installed package."""
+ROOT = CHECKOUT
+"""Where the notebooks and the book's prose are: not in the installed package."""
 
 MARK = ".made-by-kdnb-reproduce"
 """A file that this command leaves in each folder that it makes; it removes no folder without one."""
@@ -74,6 +80,7 @@ def reproduce(
     out: str | Path | None = None,
     timeout: int = 3600,
     build: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Reproduced:
     """Runs the pages on the asked results, two at a time, and builds the book.
 
@@ -82,6 +89,7 @@ def reproduce(
         store: where runs are; None is the user's.
         out: None is ``_build/reproduce/<profile>``.
         timeout: seconds that a cell may take.
+        say: gets the plan, a line at a time, before what it speaks of begins.
 
     Raises:
         ProfileError: no such page, or a folder that holds something else.
@@ -98,19 +106,20 @@ def reproduce(
         if importlib.util.find_spec(needed) is None:
             raise KdnbError(f"this needs {needed}, which is not installed: pip install kdnb[book]")
     opened = Store(store)
-    found = open_results(asked, opened)
+    found = open_results(asked, opened, before=lambda plan, store: say(training_ahead(plan, store, asked)))
     folder = Path(out) if out else Path("_build") / "reproduce" / found.profile.name
     folder = folder.resolve()
     _require_ours(folder)
+    pages = f"{len(wanted or there)} page{'' if len(wanted or there) == 1 else 's'}"
+    say(f"{pages} to run, two at a time{', and the book to build' if build else ''}; all of it goes to {folder}")
     source = folder / "source"
     _lay_out(source)
     chosen = tuple(wanted) or tuple(there)
     # The results are there: every page reads them, and only the one that trains live looks into the store.
     given = {"profile": asked.profile, "seeds": ",".join(map(str, found.seeds)), "device": asked.device}
     given |= {"data_root": asked.data_root, "results": str(found.folder.resolve())}
-    os.environ["KDNB_STORE"] = str(opened.root.resolve())
     failed = {}
-    with Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
+    with _kernels_of_our_own(opened), Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
         running = {page: pool.submit(_run, page, source, given, timeout) for page in chosen}
         for page, future in running.items():
             reason = future.result()
@@ -127,6 +136,39 @@ def reproduce(
         theirs = results.read(results.published(like=found.profile.name))
         (source / "book" / "diff.md").write_text(_diff_page(found, theirs), encoding="utf-8")
     return Reproduced(folder, chosen, _build(source, folder / "html") if build else None)
+
+
+def training_ahead(plan: Plan, store: Store, asked: Parameters) -> str:
+    """What must be trained before the pages can run, and about how long it takes; two batches of each kind are timed."""
+    waiting, _ = execute.tasks(plan.study, store)
+    missing = sum(len(task.specs) for task in waiting)
+    name = f"{plan.study.profile.name}, seeds {', '.join(map(str, plan.study.seeds))}"
+    if not missing:
+        return f"{name}: all runs are in {store.root}; they are measured first"
+    device = environment.choose_device(asked.device)
+    specs = {run.spec.id: run.spec for run in plan.study.every_run}
+    estimator = Estimator(plan.datasets, device)
+    seconds = sum(estimator.group(task.specs, specs) for task in waiting)
+    return (
+        f"{name}: {missing} runs to train, about {in_words(seconds)} on this machine ({device.type}); stop it whenever you "
+        "like, the next call goes on from the last epoch"
+    )
+
+
+@contextlib.contextmanager
+def _kernels_of_our_own(store: Store) -> Iterator[None]:
+    """For the time of the pages: kernels find the store, are of this interpreter's environment even where the user has another
+    kernel named python3, and do not take themselves for watched where this runs in Jupyter."""
+    before = dict(os.environ)
+    own = Path(sys.prefix) / "share" / "jupyter"
+    os.environ["KDNB_STORE"] = str(store.root.resolve())
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(own), before.get("JUPYTER_PATH")]))
+    os.environ.pop("JPY_SESSION_NAME", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _require_ours(folder: Path) -> None:
@@ -199,12 +241,25 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
     )
 
 
+LINES = 5
+"""of a failed build's output that an error shows"""
+
+
+def _cause(said: str) -> str:
+    """What made a build fail: its first warnings and errors, or else the last that it said."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    named = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|\w*(Error|Exception)): ", line)]
+    return "\n".join(list(dict.fromkeys(named))[:LINES] or lines[-LINES:])
+
+
 def _build(source: Path, html: Path) -> Path:
     _fresh(html)
     command = [*JUPYTER_BOOK, "build", str(source), "--path-output", str(html), "-q", "-n", "-W"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     index = html / "_build" / "html" / "index.html"
     if done.returncode or not index.is_file():
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise KdnbError(f"the pages ran, but the book could not be built from {source}:\n{last}")
+        raise KdnbError(
+            f"the pages ran, but the book could not be built from {source}:\n{_cause(done.stdout + done.stderr)}"
+        )
     return index
