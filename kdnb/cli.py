@@ -49,9 +49,11 @@ class Where:
 
         overrides = list(self.overrides)
         if self.epochs is not None:
-            origins = profile.load(self.profile, self.overrides).origins
-            trained = [f"origins.{name}" for name, origin in origins.items() if origin.kind == "trained"]
+            settings = profile.load(self.profile, self.overrides)
+            trained = [f"origins.{name}" for name, origin in settings.origins.items() if origin.kind == "trained"]
             overrides += [f"{each}.train.epochs={self.epochs}" for each in ("teacher", "student", *trained)]
+            overrides += [f"epochs_of.{name}={self.epochs}" for name in settings.epochs_of]
+            overrides += [f"alone.epochs={self.epochs}"] if settings.alone else []
         return grid.plan(profile.load(self.profile, overrides), root=self.data_root, seeds=self.seeds)
 
     def open_store(self) -> "Store":

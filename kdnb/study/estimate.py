@@ -23,8 +23,8 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
 
     A step costs three forward passes: one forward, two back.
     """
-    forward = _flops(spec.model.name, len(dataset.classes), spec.side or dataset.side)
-    return 3.0 * forward * len(dataset.train) * spec.train.epochs
+    once = forward(spec.model.name, len(dataset.classes), spec.side or dataset.side)
+    return 3.0 * once * len(dataset.train) * spec.train.epochs
 
 
 def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
@@ -37,7 +37,8 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
 
 
 @cache
-def _flops(model: str, classes: int, side: int) -> int:
+def forward(model: str, classes: int, side: int) -> int:
+    """Floating-point operations of a forward pass of one image through the network of that name."""
     return models.flops(models.build(ModelSpec(name=model), classes, side, seed=0), side)
 
 

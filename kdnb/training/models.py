@@ -180,18 +180,20 @@ def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
 # -- what a network starts from --------------------------------------------------------------------------------------
 
 
-def start_from(network: Network, weights: Mapping[str, Tensor], source: str) -> None:
+def start_from(network: Network, weights: Mapping[str, Tensor], source: str, *, whole: bool = False) -> None:
     """Loads the features of `weights` into the network; its head stays as it is.
 
     Args:
-        weights: a network's state, keys ``features.*`` (a head among them is ignored).
+        weights: a network's state, keys ``features.*``; a head among them is ignored.
         source: what the weights are called in an error.
+        whole: load the head too, ``classifier.*``, which must be of as many classes.
 
     Raises:
         DataError: they are another architecture's, or not finite.
     """
-    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
-    given = {name: tensor for name, tensor in weights.items() if name.startswith("features.")}
+    parts = ("features.", "classifier.") if whole else ("features.",)
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(parts)}
+    given = {name: tensor for name, tensor in weights.items() if name.startswith(parts)}
     for name in sorted({*own, *given}):
         if name not in given or name not in own:
             raise DataError(
