@@ -77,6 +77,8 @@ RELEASED = {
     "temperature": 3, "weight": 0.6, "mix": "alpha", "resize": "bilinear", "recipes": ("weak", "strong-released"),
     "keeps": "best", "teaching": "train", "precisions": ("bfloat16", "float32", "bfloat16"),
 }  # fmt: skip
+IMAGENET_TEXT = TEXT | {"recipes": ("imagenet-weak", "imagenet-strong"), "head": "pretrained"}
+IMAGENET_RELEASED = RELEASED | {"recipes": ("imagenet-weak", "imagenet-strong-released"), "head": "pretrained"}
 ALL = ("T1w", "T1s", "T2w", "T2s")
 CIFAR = (*ALL, "T3w", "T3s")
 NAMED = {"T1w": 61, "T2w": 61, "T1s": 80, "T2s": 45, "T3w": 45, "T3s": 45}
@@ -94,6 +96,18 @@ SAYS = {
     ),
     ("paper-cifar100-imb100", "released-script"): Says(
         dict.fromkeys(CIFAR, 61), Rates(2, (54, 64)), 175, Rates(2, (159, 164, 169)), **RELEASED
+    ),
+    ("paper-imagenet", "text"): Says(
+        dict.fromkeys(ALL, 60), Rates(1, cosine=60), 60, Rates(1, cosine=60), **IMAGENET_TEXT
+    ),
+    ("paper-imagenet", "released"): Says(
+        dict.fromkeys(ALL, 60), Rates(2, cosine=60), 60, Rates(2, cosine=60), **IMAGENET_RELEASED
+    ),
+    ("paper-imagenet-lt", "text"): Says(
+        dict.fromkeys(ALL, 30), Rates(1, cosine=30), 165, Rates(1, (150, 155, 160)), **IMAGENET_TEXT
+    ),
+    ("paper-imagenet-lt", "released"): Says(
+        dict.fromkeys(ALL, 30), Rates(2, cosine=30), 165, Rates(2, (149, 154, 159)), **IMAGENET_RELEASED
     ),
 }
 
