@@ -4,6 +4,7 @@ Nothing is trained or timed, so that a study can be planned for a machine that i
 `kdnb.study.estimate` times what this machine does.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from kdnb.errors import ProfileError
 from kdnb.images.datasets import Dataset
 from kdnb.study.estimate import forward, passes
 from kdnb.study.grid import Study
@@ -41,7 +43,21 @@ class Sizes:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Sizes":
+        """Of a data set that is here."""
         return cls(len(dataset.train), len(dataset.validation), len(dataset.classes), dataset.side)
+
+    @classmethod
+    def parse(cls, text: str, side: int) -> "Sizes":
+        """Of one that is not: ``TRAIN,VALIDATION,CLASSES``, as 50000,10000,100.
+
+        Raises:
+            ProfileError: not three whole numbers above 0.
+        """
+        numbers = [part.strip() for part in text.split(",")]
+        if len(numbers) != 3 or not all(re.fullmatch("[1-9][0-9]{0,11}", number) for number in numbers):
+            raise ProfileError(f"{text!r} are no sizes; write TRAIN,VALIDATION,CLASSES, as 50000,10000,100")
+        train, validation, classes = map(int, numbers)
+        return cls(train, validation, classes, side)
 
 
 @dataclass(frozen=True)
@@ -80,10 +96,18 @@ def of_study(study: Study, sizes: Mapping[str, Sizes]) -> Cost:
         sizes: by content hash, of the study's images and of those of its origins and teachers.
     """
     by_id = {run.spec.id: run.spec for run in study.every_run}
-    groups = [of_group([run.spec for run in group], by_id, sizes) for group in study.groups()]
-    largest = max(groups, key=lambda each: each.memory)
+    return together([of_group([run.spec for run in group], by_id, sizes) for group in study.groups()])
+
+
+def together(costs: Sequence[Cost]) -> Cost:
+    """Of groups that are trained one after the other.
+
+    Raises:
+        ValueError: there are none.
+    """
+    largest = max(costs, key=lambda each: each.memory)
     total = {
-        name: sum(getattr(each, name) for each in groups)
+        name: sum(getattr(each, name) for each in costs)
         for name in ("teachers", "students", "answers", "looking", "disk")
     }
     return Cost(**total, memory=largest.memory, images=largest.images)
