@@ -6,6 +6,7 @@ from kdnb.errors import DataError, ProfileError
 from kdnb.evidence import results
 from kdnb.study import grid
 from kdnb.study import profile as profiles
+from kdnb.training import models
 from tests.conftest import small_profile
 
 HASH = "0123456789abcdef"
@@ -140,6 +141,35 @@ def test_teachers_start_from_the_origins_run_and_the_origin_keeps_what_the_study
     assert origin["A"].dataset.name == "digits-30-rest"
     more = grid.build(profiles.load("smoke", ["observe.maps=7"]), HASH, [0], HASHES)
     assert [run.spec.id for run in more.origins] == [run.spec.id for run in study.origins]
+
+
+def test_an_origin_stands_in_for_imagenets_where_its_file_is_not_there(tmp_path, monkeypatch):
+    file = tmp_path / "checkpoints" / "weights.pth"
+    monkeypatch.setattr(models, "imagenet_file", lambda name: file)
+    profile, hashes = profiles.load("gpu"), {"own": "c" * 16}
+    own = grid.build(profile, HASH, [0], hashes)
+    file.parent.mkdir()
+    file.touch()
+    imagenet = grid.build(profile, HASH, [0], hashes)
+    assert [run.name for run in own.origins] == ["origin-own"]
+    assert imagenet.origins == ()
+    for study, kind in ((own, "run"), (imagenet, "imagenet")):
+        teachers = [run for run in study.runs if run.spec.role == "teacher"]
+        assert {run.spec.origin.kind for run in teachers} == {kind}
+        assert {run.columns["origin"] for run in teachers} == {"start"}
+        assert {run.name for run in teachers} == {"T1w", "T1s", "T2w", "T2s"}
+    assert own.runs[0].spec.origin.run == own.origins[0].spec.id
+    for other in ("start", "nowhere"):
+        with pytest.raises(ProfileError, match=f"'start' cannot be '{other}' otherwise; .*: own"):
+            profiles.load("gpu", [f"origins.start.otherwise={other}"])
+
+
+def test_the_long_tail_of_gpu_pretrains_on_what_the_list_leaves_out():
+    profile = profiles.load("gpu", ["recipe=long-tail"])
+    assert profile.dataset.name == "cifar100-imb100"
+    assert profile.origins["own"].dataset.name == "cifar100-imb100-rest"
+    assert profile.origins["own"].dataset.train_list == profile.dataset.train_list
+    assert (profile.teacher.train.precision, profile.student.train.precision) == ("bfloat16", "bfloat16")
 
 
 def test_the_ensembles_of_a_seed_are_those_that_students_have():

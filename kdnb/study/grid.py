@@ -13,7 +13,8 @@ from kdnb.images.datasets import Dataset
 from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
-from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.study.profile import DatasetConfig, ImageNet, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.training import models
 from kdnb.training.spec import (
     DatasetId,
     FileOrigin,
@@ -144,9 +145,25 @@ def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[in
     return Plan(build(profile, dataset.hash, seeds, hashes, others.hash if others else None), dataset, datasets)
 
 
-def _used_origins(profile: Profile) -> list[str]:
+def _named_origins(profile: Profile) -> list[str]:
     used = dict.fromkeys(teacher.origin for each in profile.cells for teacher in each.teachers)
     return [name for name in used if name != FRESH]
+
+
+def _used_origins(profile: Profile) -> list[str]:
+    return list(dict.fromkeys(_standing_for(profile, name) for name in _named_origins(profile)))
+
+
+def _standing_for(profile: Profile, name: str) -> str:
+    """The origin that is used for one of that name on this machine."""
+    config = profile.origins[name]
+    if (
+        isinstance(config, ImageNet)
+        and config.otherwise
+        and not models.imagenet_file(profile.teacher.model.name).is_file()
+    ):
+        return config.otherwise
+    return name
 
 
 def build(
@@ -213,6 +230,7 @@ def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], di
             starts[name] = FileOrigin(sha256=digest)
         else:
             starts[name] = ImageNetOrigin(head=config.head)
+    starts |= {name: starts[_standing_for(profile, name)] for name in _named_origins(profile)}
     return runs, starts, files
 
 

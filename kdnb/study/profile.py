@@ -78,6 +78,8 @@ class ImageNet(Strict):
     kind: Literal["imagenet"] = "imagenet"
     head: Literal["fresh", "pretrained"] = "fresh"
     """pretrained: the head too, for the 1000 classes of ImageNet in the order of their folders"""
+    otherwise: Name | None = None
+    """the origin that stands in its place on a machine without torchvision's file; none: the file is downloaded"""
 
 
 class WeightsFile(Strict):
@@ -213,6 +215,17 @@ class Profile(Strict):
                     f"the objective {cell.objective!r} names {len(sides)} sides and a row has {len(cell.teachers)} teachers; "
                     "name one side for each teacher"
                 )
+        for name, origin in self.origins.items():
+            if isinstance(origin, ImageNet) and origin.otherwise is not None:
+                other = self.origins.get(origin.otherwise)
+                if other is None or isinstance(other, ImageNet):
+                    fit = (
+                        ", ".join(key for key, each in self.origins.items() if not isinstance(each, ImageNet)) or "none"
+                    )
+                    raise ValueError(
+                        f"the origin {name!r} cannot be {origin.otherwise!r} otherwise; name one that is trained or a file, of "
+                        f"those under origins: {fit}"
+                    )
         notation = Notation(self.origin)
         teachers = {notation.teacher(teacher) for cell in self.cells for teacher in cell.teachers}
         for name in self.epochs_of:

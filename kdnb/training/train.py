@@ -163,8 +163,10 @@ def initial(
         raise ValueError(f"a run of the origin {spec.origin.kind!r} is built with {'no ' * (not features)}features")
     network = models.build(spec.model, classes, spec.side or side, spec.seed * _INIT_SEED + spec.member)
     if features is not None:
+        imagenet = spec.origin.kind == "imagenet"
         whole = spec.origin.kind == "imagenet" and spec.origin.head == "pretrained"
-        models.start_from(network, features, f"the origin of run {spec.id}", whole=whole)
+        without = models.CIFAR_STEM if imagenet and spec.model.name.endswith("-cifar") else frozenset[str]()
+        models.start_from(network, features, f"the origin of run {spec.id}", whole=whole, without=without)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
