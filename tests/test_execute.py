@@ -49,6 +49,35 @@ def test_teachers_of_other_images_are_measured_on_the_studys(tmp_path):
     assert (found["measure"] == "agreement").any()
 
 
+def test_all_that_the_released_code_does_runs_to_its_table(tmp_path):
+    """Recipes of other views, teachers in train mode, the best epoch, and students alone in another precision."""
+    profile = one_epoch(
+        ensembles=("", "ws"),
+        students=("s",),
+        reference=False,
+        augmentations={"weak": "imagenet-weak", "strong": "imagenet-strong-released"},
+        objectives={"kd": {"batch_norm": "train"}},
+    )
+    train = profile.student.train.model_copy(update={"keep": "best"})
+    profile = profile.model_copy(
+        update={
+            "student": profile.student.model_copy(update={"train": train}),
+            "alone": train.model_copy(update={"precision": "bfloat16"}),
+            "dataset": DatasetConfig(name="digits-5"),
+        }
+    )
+    planned, store = grids.plan(profile), Store(tmp_path)
+    assert execute.execute(planned.study, store, bar=False, device="cpu").trained == 4
+    precisions = {run.name: run.spec.train.precision for run in planned.study.runs}
+    assert (precisions["Ss"], precisions["T1w_T2s_Ss"]) == ("bfloat16", "float32")
+    found = tables.table(planned.study, store)
+    own = tables.select(found, run="T1w_T2s_Ss", view="own", measure="agreement", form="textbook", split="train")
+    assert own["against"].tolist() == ["ensemble"]
+    assert own["student"].tolist() == ["strong"]
+    same = tables.select(found, run="T1w_T2s_Ss", view="imagenet-strong-released", measure="agreement", form="textbook")
+    assert own["value"].item() in same["value"].tolist()
+
+
 def test_teachers_of_other_classes_are_refused(monkeypatch):
     profile = small_profile().model_copy(update={"teacher_dataset": DatasetConfig(name="digits")})
     other = profile.model_copy(update={"dataset": DatasetConfig(name="cifar100")})

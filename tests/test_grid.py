@@ -126,6 +126,16 @@ def test_columns_say_which_cell_a_run_is():
     assert (columns["Sw"]["teachers"], columns["Sw"]["objective"]) == ("", "none")
 
 
+def test_a_word_of_the_grid_can_stand_for_another_recipe_and_is_what_tables_say():
+    plain = grid.build(small_profile(), HASH)
+    other = grid.build(small_profile(augmentations={"strong": "strong-released"}), HASH)
+    assert [run.columns for run in other.runs] == [run.columns for run in plain.runs]
+    for before, after in zip(plain.runs, other.runs, strict=True):
+        strong = before.spec.augmentation == "strong"
+        assert after.spec.augmentation == ("strong-released" if strong else before.spec.augmentation)
+    assert {run.spec.augmentation for run in other.runs} == {"clean", "weak", "strong-released"}
+
+
 def test_a_cell_in_two_rows_is_trained_once():
     row = {"teachers": [["weak", "weak"]]}
     both = small_profile().model_validate(small_profile().model_dump() | {"grid": [row, row]})

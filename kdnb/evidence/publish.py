@@ -148,6 +148,7 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
     return profile.model_copy(
         update={
             "teacher_dataset": theirs,
+            "readings": {},  # the one that was chosen is what the settings are
             "dataset": profile.dataset.model_copy(update=names),
             "origins": origins,
             "recipes": tuple(Path(path).name for path in profile.recipes),
