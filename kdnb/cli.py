@@ -23,6 +23,7 @@ from kdnb.paths import user_path
 from kdnb.progress import in_words
 
 if TYPE_CHECKING:
+    from kdnb.study.cost import Cost
     from kdnb.study.grid import Plan
     from kdnb.study.store import Store
     from kdnb.training.spec import RunSpec
@@ -48,12 +49,20 @@ class Where:
         """The study, and the images it is about."""
         from kdnb.study import grid, profile
 
+        return grid.plan(profile.load(self.profile, self.settings()), root=self.data_root, seeds=self.seeds)
+
+    def settings(self) -> list[str]:
+        """What is changed of the profile, epochs among it."""
+        from kdnb.study import profile
+
         overrides = list(self.overrides)
         if self.epochs is not None:
-            origins = profile.load(self.profile, self.overrides).origins
-            trained = [f"origins.{name}" for name, origin in origins.items() if origin.kind == "trained"]
+            settings = profile.load(self.profile, self.overrides)
+            trained = [f"origins.{name}" for name, origin in settings.origins.items() if origin.kind == "trained"]
             overrides += [f"{each}.train.epochs={self.epochs}" for each in ("teacher", "student", *trained)]
-        return grid.plan(profile.load(self.profile, overrides), root=self.data_root, seeds=self.seeds)
+            overrides += [f"epochs_of.{name}={self.epochs}" for name in settings.epochs_of]
+            overrides += [f"alone.epochs={self.epochs}"] if settings.alone else []
+        return overrides
 
     def open_store(self) -> "Store":
         from kdnb.study.store import Store
@@ -126,12 +135,19 @@ def cli(traceback: bool) -> None:  # read by main
 @_study_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--probe/--no-probe", default=True, help="Time two batches of each kind of network.")
-def plan(where: Where, device: str, probe: bool) -> None:
-    """Say what a run would train, what the store holds, and how long it would take here."""
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="TFLOP/s of a device elsewhere, not timed here."
+)
+@click.option("--sizes", help="TRAIN,VALIDATION,CLASSES of images that are not here; needs --rate.")
+def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str | None) -> None:
+    """Say what a run would train, what the store holds, and what it would cost: arithmetic, memory, disk, hours."""
     from kdnb import environment
     from kdnb.images.repeats import repeats
-    from kdnb.study import estimate, execute
+    from kdnb.study import cost, estimate, execute
 
+    if sizes is not None:
+        _plan_elsewhere(where, sizes, rate)
+        return
     planned, store = where.plan(), where.open_store()
     study, dataset = planned.study, planned.dataset
     counts = dataset.train.labels.bincount(minlength=len(dataset.classes)).tolist()
@@ -153,18 +169,92 @@ def plan(where: Where, device: str, probe: bool) -> None:
             click.echo(f"  seed {seed}  in the store: " + ", ".join(there))
     chosen = environment.choose_device(device)
     specs = {run.spec.id: run.spec for run in study.every_run}
-    estimator = estimate.Estimator(planned.datasets, chosen) if probe else None
-    total = 0.0
+    estimator = estimate.Estimator(planned.datasets, chosen) if probe and rate is None else None
+    shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
+    costs, total = [], 0.0
     for task in waiting:
+        costs.append(cost.of_group(task.specs, specs, shapes))
         names = ", ".join(study.by_id[spec.id].name for spec in task.specs)
         line = f"  {names}" if task.specs[0].role == "origin" else f"  seed {task.specs[0].seed}  {names}"
         if estimator is not None:
             seconds = estimator.group(task.specs, specs)
             total += seconds
             line += f": {in_words(seconds)}"
+        elif rate is not None:
+            line += f": {in_words(costs[-1].hours(rate) * 3600)}"
         click.echo(line)
-    if estimator is not None and waiting:
-        click.echo(f"about {in_words(total)} on this machine ({chosen.type}), one group after the other")
+    if not waiting:
+        return
+    whole = cost.together(costs)
+    _echo_cost(whole, [spec for task in waiting for spec in task.specs], len(waiting))
+    if estimator is not None:
+        click.echo(
+            f"about {in_words(total)} on this machine ({chosen.type}, {whole.flop / total / 1e12:.3g} TFLOP/s as timed), one "
+            "group after the other"
+        )
+    elif rate is not None:
+        _echo_hours(whole, rate)
+
+
+def _plan_elsewhere(where: Where, sizes: str, rate: float | None) -> None:
+    """The plan of a study whose images are on another machine."""
+    from kdnb.study import cost, grid, profile
+
+    if rate is None:
+        raise ProfileError(f"--sizes {sizes} is of images that are not here: nothing can be timed; give a --rate too")
+    settings = profile.load(where.profile, where.settings())
+    shape = cost.Sizes.parse(sizes, settings.dataset.size or 32)
+    if settings.teacher_dataset or any(origin.kind == "trained" for origin in settings.origins.values()):
+        raise ProfileError(
+            f"{settings.name} has several data sets, and --sizes describes one; plan where its images are"
+        )
+    study = grid.build(settings, "0" * 16, where.seeds)
+    by_id = {run.spec.id: run.spec for run in study.every_run}
+    groups = [[run.spec for run in group] for group in study.groups()]
+    costs = [cost.of_group(group, by_id, {"0" * 16: shape}) for group in groups]
+    click.echo(
+        f"{settings.name}: {len(study.every_run)} runs on {shape.train} + {shape.validation} images of {shape.classes} classes "
+        f"that are not here, {shape.side} pixels each"
+    )
+    for group, each in zip(groups, costs, strict=True):
+        names = ", ".join(study.by_id[spec.id].name for spec in group)
+        click.echo(f"  seed {group[0].seed}  {names}: {in_words(each.hours(rate) * 3600)}")
+    whole = cost.together(costs)
+    _echo_cost(whole, list(by_id.values()), len(groups))
+    _echo_hours(whole, rate)
+
+
+def _echo_cost(whole: "Cost", specs: Sequence["RunSpec"], groups: int) -> None:
+    roles = [spec.role for spec in specs]
+    count = {role: roles.count(role) for role in ("origin", "teacher", "reference", "student") if role in roles}
+    listed = ", ".join(f"{number} {role}{'s' if number > 1 else ''}" for role, number in count.items())
+    parts = {
+        "teachers": whole.teachers,
+        "students": whole.students,
+        "teachers' answers": whole.answers,
+        "looking": whole.looking,
+    }
+    click.echo(f"grid        {listed}, in {groups} group{'s' if groups > 1 else ''}")
+    click.echo(
+        f"arithmetic  {_flop(whole.flop)}: "
+        + ", ".join(f"{name} {_flop(each)}" for name, each in parts.items() if each)
+    )
+    click.echo(
+        f"memory      {_bytes(whole.memory)} on the device for the largest group, {_bytes(whole.images)} of it images"
+    )
+    click.echo(f"disk        {_bytes(whole.disk)} in the store")
+
+
+def _echo_hours(whole: "Cost", rate: float) -> None:
+    click.echo(f"about {whole.hours(rate):,.1f} h at {rate:g} TFLOP/s, as given, one group after the other")
+
+
+def _flop(number: float) -> str:
+    return f"{number / 1e15:,.0f} PFLOP" if number >= 1e16 else f"{number / 1e12:,.1f} TFLOP"
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.1f} MB"
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from kdnb import cli
+from kdnb.study import profile as profiles
 
 TINY = [
     "--epochs", "1", "--set", "grid=[{teachers: [[], [weak, weak], [strong, strong]]}]", "--set", "origin=fresh",
@@ -184,7 +186,40 @@ def test_the_doctor_says_what_is_found_and_how_to_get_what_is_missing(tmp_path, 
     assert "found   digits" in told
     assert "missing cifar100" in told
     assert "torchvision.datasets.CIFAR100" in told
-    assert "profiles              cpu, cpu-lt, cpu-scratch, cpu-text, smoke" in told
+    assert f"profiles              {', '.join(profiles.names())}" in told
+
+
+def test_a_plan_says_what_a_study_costs_at_a_given_rate(tmp_path, capfd):
+    assert run("plan", *TINY, "--store", tmp_path, "--rate", "0.001") == 0
+    lines = capfd.readouterr().out.splitlines()
+    told = {line.split()[0]: line for line in lines}
+    assert told["grid"] == "grid        4 teachers, 1 reference, 6 students, in 7 groups"
+    assert re.fullmatch(
+        r"arithmetic  [\d.,]+ TFLOP: teachers .* students .* teachers' answers .* looking .*", told["arithmetic"]
+    )
+    assert re.fullmatch(
+        r"memory      [\d.]+ [MG]B on the device for the largest group, .* of it images", told["memory"]
+    )
+    assert re.fullmatch(r"disk        [\d.]+ [MG]B in the store", told["disk"])
+    flop = float(told["arithmetic"].split()[1].replace(",", "")) * 1e12
+    hours = float(re.search(r"about ([\d.]+) h at 0.001 TFLOP/s, as given", lines[-1])[1])
+    assert hours == pytest.approx(flop / 1e9 / 3600, abs=0.06)
+
+
+def test_a_study_of_images_that_are_elsewhere_is_planned_from_their_sizes(capfd):
+    elsewhere = ["--profile", "paper-imagenet", "--sizes", "1281167,50000,1000"]
+    assert run("plan", *elsewhere, "--rate", "30") == 0
+    told = capfd.readouterr().out
+    assert told.startswith(
+        "paper-imagenet: 15 runs on 1281167 + 50000 images of 1000 classes that are not here, 256 pixels"
+    )
+    assert "grid        4 teachers, 1 reference, 10 students, in 7 groups" in told
+    assert "23,079 PFLOP" in told
+    assert "about 213.7 h at 30 TFLOP/s" in told
+    assert run("plan", *elsewhere) == 2
+    assert "nothing can be timed; give a --rate too" in capfd.readouterr().err
+    assert run("plan", "--profile", "smoke", "--sizes", "300,100,10", "--rate", "1") == 2
+    assert "has several data sets, and --sizes describes one" in capfd.readouterr().err
 
 
 def test_the_installed_command_answers_help_at_once_without_torch():

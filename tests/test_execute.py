@@ -1,14 +1,18 @@
 """Running what a study lacks: in this process, on an executor, with runs that fail."""
 
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from kdnb import environment
 from kdnb.environment import Code
 from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
+from kdnb.evidence import table as tables
+from kdnb.images import datasets
 from kdnb.study import execute
 from kdnb.study import grid as grids
+from kdnb.study.profile import DatasetConfig
 from kdnb.study.store import Store
 from tests.conftest import small_profile
 
@@ -28,6 +32,64 @@ def test_an_executor_trains_the_same_study(digits, tmp_path):
     for run in grid.runs:
         pool, here = (Store(tmp_path / name).entry(run.spec.id) for name in ("pool", "here"))
         assert all((pool.weights[name] == tensor).all() for name, tensor in here.weights.items())
+
+
+def test_teachers_of_other_images_are_measured_on_the_studys(tmp_path):
+    """As the released code has it: students of a subset learn from teachers of the whole."""
+    profile = one_epoch(ensembles=("ww",), students=("w",), reference=False, dataset={"name": "digits-5"})
+    profile = profile.model_copy(update={"teacher_dataset": DatasetConfig(name="digits")})
+    planned, store = grids.plan(profile), Store(tmp_path)
+    execute.execute(planned.study, store, bar=False, device="cpu")
+    entries = {run.name: store.entry(run.spec.id) for run in planned.study.runs}
+    assert {name: entry.spec.dataset.name for name, entry in entries.items()} == {
+        "T1w": "digits", "T2w": "digits", "T1w_T2w_Sw": "digits-5",
+    }  # fmt: skip
+    assert {len(entry.predictions["train/labels"]) for entry in entries.values()} == {50}  # of the 599 of the whole
+    found = tables.table(planned.study, store)
+    assert (found["measure"] == "agreement").any()
+
+
+def test_all_that_the_released_code_does_runs_to_its_table(tmp_path):
+    """Recipes of other views, teachers in train mode, the best epoch, and students alone in another precision."""
+    profile = one_epoch(
+        ensembles=("", "ws"),
+        students=("s",),
+        reference=False,
+        augmentations={"weak": "imagenet-weak", "strong": "imagenet-strong-released"},
+        objectives={"kd": {"batch_norm": "train"}},
+    )
+    train = profile.student.train.model_copy(update={"keep": "best"})
+    profile = profile.model_copy(
+        update={
+            "student": profile.student.model_copy(update={"train": train}),
+            "alone": train.model_copy(update={"precision": "bfloat16"}),
+            "dataset": DatasetConfig(name="digits-5"),
+        }
+    )
+    planned, store = grids.plan(profile), Store(tmp_path)
+    assert execute.execute(planned.study, store, bar=False, device="cpu").trained == 4
+    precisions = {run.name: run.spec.train.precision for run in planned.study.runs}
+    assert (precisions["Ss"], precisions["T1w_T2s_Ss"]) == ("bfloat16", "float32")
+    found = tables.table(planned.study, store)
+    own = tables.select(found, run="T1w_T2s_Ss", view="own", measure="agreement", form="textbook", split="train")
+    assert own["against"].tolist() == ["ensemble"]
+    assert own["student"].tolist() == ["strong"]
+    same = tables.select(found, run="T1w_T2s_Ss", view="imagenet-strong-released", measure="agreement", form="textbook")
+    assert own["value"].item() in same["value"].tolist()
+
+
+def test_teachers_of_other_classes_are_refused(monkeypatch):
+    profile = small_profile().model_copy(update={"teacher_dataset": DatasetConfig(name="digits")})
+    other = profile.model_copy(update={"dataset": DatasetConfig(name="cifar100")})
+    digits = datasets.load("digits")
+    named = replace(digits, name="cifar100", classes=tuple("abcdefghij"))
+
+    def load(config, root=None):
+        return named if config.name == "cifar100" else digits
+
+    monkeypatch.setattr(DatasetConfig, "load", load)
+    with pytest.raises(DataError, match="teachers of digits cannot teach"):
+        grids.plan(other)
 
 
 def test_what_the_store_holds_is_not_trained_again(digits, tmp_path):

@@ -6,6 +6,7 @@ from kdnb.errors import DataError, ProfileError
 from kdnb.evidence import results
 from kdnb.study import grid
 from kdnb.study import profile as profiles
+from kdnb.training import models
 from tests.conftest import small_profile
 
 HASH = "0123456789abcdef"
@@ -125,6 +126,16 @@ def test_columns_say_which_cell_a_run_is():
     assert (columns["Sw"]["teachers"], columns["Sw"]["objective"]) == ("", "none")
 
 
+def test_a_word_of_the_grid_can_stand_for_another_recipe_and_is_what_tables_say():
+    plain = grid.build(small_profile(), HASH)
+    other = grid.build(small_profile(augmentations={"strong": "strong-released"}), HASH)
+    assert [run.columns for run in other.runs] == [run.columns for run in plain.runs]
+    for before, after in zip(plain.runs, other.runs, strict=True):
+        strong = before.spec.augmentation == "strong"
+        assert after.spec.augmentation == ("strong-released" if strong else before.spec.augmentation)
+    assert {run.spec.augmentation for run in other.runs} == {"clean", "weak", "strong-released"}
+
+
 def test_a_cell_in_two_rows_is_trained_once():
     row = {"teachers": [["weak", "weak"]]}
     both = small_profile().model_validate(small_profile().model_dump() | {"grid": [row, row]})
@@ -140,6 +151,35 @@ def test_teachers_start_from_the_origins_run_and_the_origin_keeps_what_the_study
     assert origin["A"].dataset.name == "digits-30-rest"
     more = grid.build(profiles.load("smoke", ["observe.maps=7"]), HASH, [0], HASHES)
     assert [run.spec.id for run in more.origins] == [run.spec.id for run in study.origins]
+
+
+def test_an_origin_stands_in_for_imagenets_where_its_file_is_not_there(tmp_path, monkeypatch):
+    file = tmp_path / "checkpoints" / "weights.pth"
+    monkeypatch.setattr(models, "imagenet_file", lambda name: file)
+    profile, hashes = profiles.load("gpu"), {"own": "c" * 16}
+    own = grid.build(profile, HASH, [0], hashes)
+    file.parent.mkdir()
+    file.touch()
+    imagenet = grid.build(profile, HASH, [0], hashes)
+    assert [run.name for run in own.origins] == ["origin-own"]
+    assert imagenet.origins == ()
+    for study, kind in ((own, "run"), (imagenet, "imagenet")):
+        teachers = [run for run in study.runs if run.spec.role == "teacher"]
+        assert {run.spec.origin.kind for run in teachers} == {kind}
+        assert {run.columns["origin"] for run in teachers} == {"start"}
+        assert {run.name for run in teachers} == {"T1w", "T1s", "T2w", "T2s"}
+    assert own.runs[0].spec.origin.run == own.origins[0].spec.id
+    for other in ("start", "nowhere"):
+        with pytest.raises(ProfileError, match=f"'start' cannot be '{other}' otherwise; .*: own"):
+            profiles.load("gpu", [f"origins.start.otherwise={other}"])
+
+
+def test_the_long_tail_of_gpu_pretrains_on_what_the_list_leaves_out():
+    profile = profiles.load("gpu", ["recipe=long-tail"])
+    assert profile.dataset.name == "cifar100-imb100"
+    assert profile.origins["own"].dataset.name == "cifar100-imb100-rest"
+    assert profile.origins["own"].dataset.train_list == profile.dataset.train_list
+    assert (profile.teacher.train.precision, profile.student.train.precision) == ("bfloat16", "bfloat16")
 
 
 def test_the_ensembles_of_a_seed_are_those_that_students_have():

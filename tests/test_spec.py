@@ -55,6 +55,9 @@ SPECS = {
     "steps": changed(train=TrainSpec(epochs=9, schedule=StepSchedule(milestones=(3, 6)))),
     "early steps": changed(train=TrainSpec(epochs=9, schedule=StepSchedule(milestones=(3, 6), early=True))),
     "cosine": changed(train=TrainSpec(epochs=9, schedule=CosineSchedule(per_epoch=True))),
+    "best epoch": changed(train=TrainSpec(epochs=2, schedule=OneCycleSchedule(), keep="best")),
+    "of all of ImageNet": changed(origin=ImageNetOrigin(head="pretrained")),
+    "measured on others": changed(observed=DatasetId(name="digits-30", hash="5" * 16)),
 }
 
 IDS = {
@@ -72,6 +75,9 @@ IDS = {
     "steps": "c9b4df6681c82102",
     "early steps": "ed90394201aee988",
     "cosine": "4054f6ca2cbbdaf7",
+    "best epoch": "d95890ecfad75e04",
+    "of all of ImageNet": "1234d890db8af05b",
+    "measured on others": "6e34815e0907e1fd",
 }
 """Literal on purpose: whoever changes what an id is made of orphans every store, and should mean to."""
 

@@ -11,7 +11,7 @@ from kdnb.training import models, train
 from kdnb.training.answers import teaching_copy
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.models import ResNet
-from kdnb.training.spec import ModelSpec, Objective, RunOrigin
+from kdnb.training.spec import ImageNetOrigin, ModelSpec, Objective, RunOrigin
 from tests.conftest import small_profile
 
 CPU = torch.device("cpu")
@@ -111,6 +111,53 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, tea
     for spec in students:
         assert same(resumed[spec.id].network, together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)
+
+
+@pytest.fixture
+def falling(monkeypatch):
+    """The look after each epoch finds half as many right as the one before it: the first epoch is the best."""
+    finish, seen = train._finish_epoch, {}
+
+    def note(learner, prepare, look_at, checkpoints):
+        labels = look_at[1].clone()
+        labels[: len(labels) * (learner.epoch + 1) // 3] = -1  # nobody has these right
+        finish(learner, prepare, (look_at[0], labels), checkpoints)
+        seen[learner.spec.id, learner.epoch] = copy.deepcopy(learner.network)
+
+    monkeypatch.setattr(train, "_finish_epoch", note)
+    return seen
+
+
+def keeping(spec, keep):
+    return spec.model_copy(update={"train": spec.train.model_copy(update={"keep": keep})})
+
+
+def test_the_best_epoch_is_kept_where_that_is_asked_for_also_after_a_stop(
+    students, teachers, few_digits, falling, tmp_path
+):
+    best, last = keeping(students[2], "best"), students[2]
+    result = train.train([best, last], few_digits, teachers, CPU)
+    looks = [epoch["validation_accuracy"] for epoch in result[best.id].log]
+    assert looks[0] > looks[1]
+    assert same(result[best.id].network, falling[best.id, 1])
+    assert same(result[last.id].network, falling[last.id, 2])
+    assert same(falling[best.id, 2], falling[last.id, 2])  # keeping changes nothing in training
+
+    def stop(epoch, members):
+        raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train.train([best], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop)
+    resumed = train.train([best], few_digits, teachers, CPU, checkpoints=checkpoints)
+    assert same(resumed[best.id].network, result[best.id].network)
+
+
+@pytest.mark.parametrize(
+    ("looks", "best"), [([0.5, 0.7, 0.6], 1), ([0.5, 0.7, 0.7], 1), ([None, 0.1, None, 0.2], 3), ([None, 0.0], 1)]
+)
+def test_the_best_epoch_is_the_first_of_the_highest_accuracy(looks, best):
+    assert train.best_epoch([{"validation_accuracy": look} for look in looks]) == best
 
 
 def test_a_damaged_checkpoint_is_reported_set_aside_and_trained_again(
@@ -332,6 +379,20 @@ def test_teachers_of_one_origin_share_its_features_and_have_heads_of_their_own(s
         assert torch.equal(tensor, origin[f"features.{name}"])
         assert torch.equal(tensor, started[1].features.state_dict()[name])
     assert not torch.equal(started[0].classifier.weight, started[1].classifier.weight)
+
+
+def test_a_pretrained_head_is_taken_over_where_the_origin_says_so(small_study):
+    spec = next(run.spec for run in small_study.runs if run.name == "T1w")
+    weights = models.build(spec.model, 10, 32, seed=7).state_dict()
+    fresh, kept = (
+        train.initial(spec.model_copy(update={"origin": ImageNetOrigin(head=head)}), 10, 32, CPU, weights)
+        for head in ("fresh", "pretrained")
+    )
+    assert torch.equal(kept.classifier.weight, weights["classifier.weight"])
+    assert not torch.equal(fresh.classifier.weight, weights["classifier.weight"])
+    thousand = models.build(spec.model, 1000, 32, seed=7).state_dict()
+    with pytest.raises(DataError, match=r"classifier\.bias is \(1000,\), not \(10,\)"):
+        train.initial(spec.model_copy(update={"origin": ImageNetOrigin(head="pretrained")}), 10, 32, CPU, thousand)
 
 
 def test_weights_of_another_architecture_and_broken_ones_are_refused(small_study):

@@ -170,8 +170,14 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
         name: origin.model_copy(update={"path": Path(origin.path).name}) if isinstance(origin, WeightsFile) else origin
         for name, origin in profile.origins.items()
     }
+    theirs = profile.teacher_dataset
+    if theirs is not None:
+        nameless = {"name": theirs.kind, "train_list": theirs.train_list and Path(theirs.train_list).name}
+        theirs = theirs.model_copy(update=nameless)
     return profile.model_copy(
         update={
+            "teacher_dataset": theirs,
+            "readings": {},  # the one that was chosen is what the settings are
             "dataset": profile.dataset.model_copy(update=names),
             "origins": origins,
             "recipes": tuple(Path(path).name for path in profile.recipes),

@@ -318,9 +318,12 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
 def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
     """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, the images,
     and the identities of its augmentations of one's own."""
-    flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds", "recipes"})))
+    flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds", "recipes", "readings"})))
     flat |= {f"recipes.{name}": identity for name, identity in recipes.items()}
-    path = flat["dataset.train_list"]
+    path, theirs = flat["dataset.train_list"], profile.teacher_dataset
+    if theirs is not None:
+        flat["teacher_dataset.name"] = theirs.kind
+        flat["teacher_dataset.train_list"] = theirs.train_list and Path(theirs.train_list).name
     return flat | {
         "dataset.name": profile.dataset.kind,  # paths are one machine's; the hash says what lies there
         "dataset.train_list": path and Path(path).name,

@@ -1,6 +1,6 @@
 """Weak and strong augmentation, and a dial between the clean image and strong, on a whole batch of uint8 images.
 
-The recipes are the paper's for CIFAR, sizes scaled with the side of the input:
+The recipes are the paper's, those for CIFAR with sizes scaled with the side of the input:
 
 weak
     RandomResizedCrop (scale 0.2 to 1, bicubic), horizontal flip, rotation by up to 15 degrees.
@@ -10,6 +10,14 @@ strong
 strong-released
     strong with the released code's own copy of AutoAugment, which is not the published policy: it rotates one way only, its
     shears are bicubic, its translations round to the nearest pixel where the policy cuts off, and solarizing starts at 256.
+imagenet-weak
+    for ImageNet: RandomResizedCrop (scale 0.08 to 1, bilinear: torchvision's own, as the paper names none), flip, ColorJitter
+    by 0.4 of brightness, contrast and saturation.
+imagenet-strong
+    imagenet-weak, and then RandAugment as published: two operations, magnitude 10 of 30.
+imagenet-strong-released
+    the same with the released code's RandAugment: each of the two operations is carried out with probability 0.5, at a
+    magnitude drawn from 10 ± 0.5 and cut off at 10, which is the end of its scale.
 dial:S
     strength S from 0, the clean image, to 1, strong. With the draws held fixed, crop and shears grow and colours fade in
     continuously; a flip and AutoAugment's choices are all-or-nothing, the flip's probability grows with S.
@@ -44,6 +52,7 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy, Interpolation
 from torchvision.transforms.v2 import functional as ops
 
 from kdnb.errors import ProfileError
+from kdnb.images import randaugment
 from kdnb.images.counter import Purpose, Stream
 
 CROP_ATTEMPTS = 10
@@ -55,6 +64,9 @@ _CROP_PLACE = slice(20, 22)
 _FLIP, _ANGLE, _POLICY = 22, 23, 24
 _PROBABILITIES, _SIGNS, _HOLE = slice(25, 27), slice(27, 29), slice(29, 31)
 _COLUMNS = 32
+_JITTER, _RANDAUGMENT = slice(32, 36), slice(36, 44)
+_MORE_COLUMNS = 44
+"""of recipes with colour jitter or RandAugment"""
 
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -78,6 +90,20 @@ class Recipe:
     """side of the Cutout hole as a share of the image's side"""
     released: bool = False
     """the policy as the released code's copy has it"""
+    crop_interpolation: Interpolation = "bicubic"
+    """how crops get to the size"""
+    jitter: float = 0.0
+    """by what share brightness, contrast and saturation may change, either way"""
+    randaugment: bool = False
+    """whether two operations of RandAugment are drawn"""
+    magnitude: float = 10.0
+    """of RandAugment's operations, from 0 to `magnitude_end`"""
+    magnitude_spread: float = 0.0
+    """standard deviation of the normal distribution that magnitudes are drawn from"""
+    magnitude_end: float = 30.0
+    """of the scale, at which the strongest form of an operation stands"""
+    chance: float = 1.0
+    """that a drawn operation is carried out"""
 
     @property
     def crops(self) -> bool:
@@ -89,6 +115,9 @@ WEAK = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, rotation=15.0)
 BASE = Recipe(crop_scale=0.2, crop_ratio=4 / 3)
 STRONG = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, policy=1.0, hole=16 / 224)
 STRONG_RELEASED = replace(STRONG, released=True)
+IMAGENET_WEAK = Recipe(crop_scale=0.08, crop_ratio=4 / 3, crop_interpolation="bilinear", flip=0.5, jitter=0.4)
+IMAGENET_STRONG = replace(IMAGENET_WEAK, randaugment=True)
+IMAGENET_STRONG_RELEASED = replace(IMAGENET_STRONG, magnitude_spread=0.5, magnitude_end=10.0, chance=0.5)
 FILL = 128
 """AutoAugment's grey, for what a shear, translation or rotation uncovers."""
 
@@ -108,12 +137,21 @@ def dial(strength: float) -> Recipe:
     )
 
 
-_NAMED = {"clean": CLEAN, "base": BASE, "weak": WEAK, "strong": STRONG, "strong-released": STRONG_RELEASED}
+_NAMED = {
+    "clean": CLEAN,
+    "base": BASE,
+    "weak": WEAK,
+    "strong": STRONG,
+    "strong-released": STRONG_RELEASED,
+    "imagenet-weak": IMAGENET_WEAK,
+    "imagenet-strong": IMAGENET_STRONG,
+    "imagenet-strong-released": IMAGENET_STRONG_RELEASED,
+}
 _SYMBOLS = {"clean": "c", "weak": "w", "strong": "s"}
 
 
 def recipe(name: str) -> "Recipe | OwnRecipe":
-    """The recipe called ``clean``, ``base``, ``weak``, ``strong``, ``strong-released``, ``dial:S``, or as `register` was given.
+    """The recipe of that name: one of the module's description, ``clean``, ``base`` or ``dial:S``, or as `register` was given.
 
     Raises:
         ProfileError: no such recipe.
@@ -291,6 +329,10 @@ class Draws:
     """(N, 2): the sign of its magnitude, where it has one"""
     hole: NDArray[np.float64]
     """(N, 2): centre of the Cutout hole, row and column, as a share of the side"""
+    jitter: randaugment.Jitter | None = None
+    """of recipes that have it"""
+    chosen: randaugment.Chosen | None = None
+    """RandAugment's operations, of recipes that have it"""
 
 
 def draw(
@@ -302,7 +344,8 @@ def draw(
     purpose: Purpose = Purpose.AUGMENT,
 ) -> Draws:
     """The draws of the images `index` in an epoch; `side` is that of the stored, square image."""
-    u = stream.uniforms(purpose, epoch, index, _COLUMNS)
+    more = bool(recipe.jitter or recipe.randaugment)
+    u = stream.uniforms(purpose, epoch, index, _MORE_COLUMNS if more else _COLUMNS)
     top, left, height, width = _crop_box(recipe, u, side)
     policies = _policies()
     policy = (u[:, _POLICY] * len(policies)).astype(np.int64)
@@ -318,7 +361,13 @@ def draw(
         applied=(u[:, _PROBABILITIES] < probability[policy]) & (recipe.policy > 0),
         positive=u[:, _SIGNS] >= 0.5,
         hole=u[:, _HOLE],
+        jitter=randaugment.jitter(u[:, _JITTER], recipe.jitter) if recipe.jitter else None,
+        chosen=_choose(recipe, u[:, _RANDAUGMENT]) if recipe.randaugment else None,
     )
+
+
+def _choose(recipe: Recipe, u: NDArray[np.float64]) -> randaugment.Chosen:
+    return randaugment.choose(u, recipe.magnitude, recipe.magnitude_spread, recipe.chance, recipe.magnitude_end)
 
 
 def _crop_box(recipe: Recipe, u: NDArray[np.float64], side: int) -> tuple[NDArray[np.int64], ...]:
@@ -374,12 +423,16 @@ def apply(
         raise ValueError(f"expected uint8 images of shape (N, C, S, S), got {images.dtype} {tuple(images.shape)}")
     size = size or images.shape[-1]
     if recipe.crops:
-        images = _resized_crop(images, draws, size)
+        images = _resized_crop(images, draws, size, recipe.crop_interpolation)
     images = resized(images, size, interpolation)
     if recipe.flip:
         images = torch.where(_on(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
     if recipe.rotation:
         images = _rotate(images, draws.angle)
+    if draws.jitter is not None:
+        images = randaugment.jittered(images, draws.jitter)
+    if draws.chosen is not None:
+        images = randaugment.operated(images, draws.chosen, _KERNELS | _BLACK_KERNELS)
     if recipe.policy:
         images = _autoaugment(images, draws, recipe)
     if recipe.hole:
@@ -402,8 +455,8 @@ def resized(images: Tensor, size: int | None, interpolation: Interpolation = "bi
 # -- crop ------------------------------------------------------------------------------------------------------------
 
 
-def _resized_crop(images: Tensor, draws: Draws, size: int) -> Tensor:
-    return _resize_boxes(images, draws.top, draws.left, draws.height, draws.width, size)
+def _resized_crop(images: Tensor, draws: Draws, size: int, interpolation: Interpolation) -> Tensor:
+    return _resize_boxes(images, draws.top, draws.left, draws.height, draws.width, size, interpolation)
 
 
 def _resize_boxes(
@@ -533,7 +586,9 @@ def _operate(kernel: Kernel, images: Tensor, name: str, magnitude: float, streng
     )
 
 
-def _affine(images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+def _affine(
+    images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0), fill: int = FILL
+) -> Tensor:
     """Shears hold the corner (0, 0) fixed, as in the policy's original code; for a translation the centre is idle."""
     changed: Tensor = ops.affine(
         images,
@@ -542,7 +597,7 @@ def _affine(images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[flo
         scale=1.0,
         shear=[math.degrees(math.atan(s)) for s in shear],
         interpolation=InterpolationMode.NEAREST,
-        fill=FILL,
+        fill=fill,
         center=[0, 0] if any(shear) else None,
     )
     return changed
@@ -593,6 +648,17 @@ _RELEASED_KERNELS: dict[str, Kernel] = {
     "TranslateY": lambda images, m: _affine(images, shift=(0, round(m))),
     "Solarize": lambda images, m: images if m > 255.0 else ops.solarize(images, m),
 }
+
+
+_BLACK_KERNELS: dict[str, Kernel] = {
+    "Identity": lambda images, m: images,
+    "ShearX": lambda images, m: _affine(images, shear=(m, 0.0), fill=0),
+    "ShearY": lambda images, m: _affine(images, shear=(0.0, m), fill=0),
+    "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0), fill=0),
+    "TranslateY": lambda images, m: _affine(images, shift=(0, int(m)), fill=0),
+    "Rotate": lambda images, m: ops.rotate(images, m, interpolation=InterpolationMode.NEAREST, fill=0),
+}
+"""RandAugment's: black where the policy has grey"""
 
 
 # -- Cutout ----------------------------------------------------------------------------------------------------------

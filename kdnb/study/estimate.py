@@ -17,14 +17,18 @@ from kdnb.training.spec import FreshOrigin, ModelSpec, RunSpec
 
 PROBE_BATCHES = 2
 
+PROBE_WORK = 0.5e12
+"""Floating-point operations of a timed step on a CPU, at most: large networks are timed on fewer images than a batch has, so
+that a plan takes a minute and not hours, nor the memory that their training needs."""
+
 
 def work(spec: RunSpec, dataset: Dataset) -> float:
     """Floating-point operations of a run's training, its teachers' not counted: the unit of progress.
 
     A step costs three forward passes: one forward, two back.
     """
-    forward = _flops(spec.model.name, len(dataset.classes), spec.side or dataset.side)
-    return 3.0 * forward * len(dataset.train) * spec.train.epochs
+    once = forward(spec.model.name, len(dataset.classes), spec.side or dataset.side)
+    return 3.0 * once * len(dataset.train) * spec.train.epochs
 
 
 def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
@@ -37,7 +41,8 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
 
 
 @cache
-def _flops(model: str, classes: int, side: int) -> int:
+def forward(model: str, classes: int, side: int) -> int:
+    """Floating-point operations of a forward pass of one image through the network of that name."""
     return models.flops(models.build(ModelSpec(name=model), classes, side, seed=0), side)
 
 
@@ -92,16 +97,19 @@ class Estimator:
         return self._probed[key]
 
     def _time(self, spec: RunSpec) -> tuple[float, float]:
-        dataset = self._dataset(spec)
-        size = min(PROBE_BATCHES * spec.train.batch_size, len(dataset.train))
+        dataset, batch = self._dataset(spec), spec.train.batch_size
+        if self.device.type == "cpu":
+            once = 3 * forward(spec.model.name, len(dataset.classes), spec.side or dataset.side)
+            batch = max(2, min(batch, int(PROBE_WORK / once)))
+        size = min(PROBE_BATCHES * batch, len(dataset.train))
         few = replace(dataset, train=dataset.train.select(range(size)))
-        settings = spec.train.model_copy(update={"epochs": 2})  # the first warms up
+        settings = spec.train.model_copy(update={"epochs": 2, "batch_size": batch})  # the first warms up
         changes = {"teachers": (), "objective": None, "origin": FreshOrigin(), "train": settings}
         alone = spec.model_copy(update=changes)
         result = train.train([alone], few, {}, self.device)[alone.id]
         if not isinstance(result, train.Trained):
             raise result
-        step = result.log[-1]["seconds"] / train.steps_per_epoch(size, settings.batch_size)
+        step = result.log[-1]["seconds"] / train.steps_per_epoch(size, batch) * spec.train.batch_size / batch
         images, prepare = few.train.images.to(self.device), Normaliser(few, self.device, spec)
         logits(result.network, images, prepare, alone)
         began = time.perf_counter()

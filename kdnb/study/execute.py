@@ -45,6 +45,7 @@ class Task:
 
     specs: tuple[RunSpec, ...]
     dataset: DatasetConfig
+    """the images that it is trained on"""
     store: str
     data_root: str | None = None
     device: str = "auto"
@@ -54,6 +55,8 @@ class Task:
     """(SHA-256, path) of the weights that runs start from"""
     recipes: tuple[str, ...] = ()
     """files that register the augmentations of one's own; another process must run them first"""
+    observed: DatasetConfig | None = None
+    """the images that it is measured on, where they are others"""
 
     @property
     def needs(self) -> set[str]:
@@ -117,6 +120,18 @@ def _dataset(config: DatasetConfig, root: str | None) -> datasets.Dataset:
     return config.load(root)
 
 
+def _planned(config: DatasetConfig, root: str | None, planned: str) -> datasets.Dataset:
+    """Raises:
+    DataError: it cannot be loaded, or its content hash is another than was planned."""
+    dataset = _dataset(config, root)
+    if dataset.hash != planned:
+        raise DataError(
+            f"{dataset.name} has the content hash {dataset.hash}, the study was planned for {planned}; the files changed "
+            "since, plan again"
+        )
+    return dataset
+
+
 def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     """Trains what of the group the store lacks, observes it, and puts it there. At home in any process.
 
@@ -136,13 +151,11 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     with store.claim(ids):
         missing = [spec for spec in task.specs if not store.holds(spec.id)]
         if missing:
-            dataset = _dataset(task.dataset, task.data_root)
-            if dataset.hash != missing[0].dataset.hash:
-                raise DataError(
-                    f"{dataset.name} has the content hash {dataset.hash}, the study was planned for "
-                    f"{missing[0].dataset.hash}; the files changed since, plan again"
-                )
+            dataset = shown = _planned(task.dataset, task.data_root, missing[0].dataset.hash)
             store.note_dataset(dataset)
+            if task.observed is not None and missing[0].observed is not None:
+                shown = _planned(task.observed, task.data_root, missing[0].observed.hash)
+                store.note_dataset(shown)
             taught_by = {teacher for spec in missing for teacher in spec.teachers}
             teachers = {teacher: load_network(store, teacher, dataset, device) for teacher in sorted(taught_by)}
             results = train(
@@ -161,7 +174,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             if finished:
                 specs = [spec for spec in missing if spec.id in finished]
                 networks = {run: result.network for run, result in finished.items()}
-                observations = observe(networks, specs, dataset, teachers, device)
+                observations = observe(networks, specs, shown, teachers, device)
                 for spec in specs:
                     about = environment.describe(device, finished[spec.id].code)
                     store.write(spec, finished[spec.id], observations[spec.id], about)
@@ -287,6 +300,7 @@ def tasks(
             threads,
             files,
             study.profile.recipes,
+            group[0].observed,
         )
         for group in study.groups(missing)
     ], held

@@ -13,7 +13,8 @@ from kdnb.images.datasets import Dataset
 from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
-from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.study.profile import DatasetConfig, ImageNet, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.training import models
 from kdnb.training.spec import (
     DatasetId,
     FileOrigin,
@@ -40,6 +41,8 @@ class Run:
     """the images it is trained on"""
     teachers: tuple[str, ...] = ()
     """names of a student's teachers, in order"""
+    observed: DatasetConfig | None = None
+    """the images it is measured on, where they are others"""
 
     @property
     def seed(self) -> int:
@@ -115,7 +118,7 @@ class Plan:
     study: Study
     dataset: Dataset
     datasets: Mapping[str, Dataset]
-    """content hash → data set: the study's own, and those of its origins"""
+    """content hash → data set: the study's own, and those of its origins and teachers"""
 
 
 def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[int] | None = None) -> Plan:
@@ -131,12 +134,36 @@ def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[in
         if isinstance(config, TrainedOrigin):
             images = config.dataset.load(root)
             datasets[images.hash], hashes[name] = images, images.hash
-    return Plan(build(profile, dataset.hash, seeds, hashes), dataset, datasets)
+    others = profile.teacher_dataset.load(root) if profile.teacher_dataset else None
+    if others is not None:
+        if others.classes != dataset.classes:
+            raise DataError(
+                f"teachers of {others.name} cannot teach students of {dataset.name}: their classes are others; give "
+                "teacher_dataset the same classes"
+            )
+        datasets[others.hash] = others
+    return Plan(build(profile, dataset.hash, seeds, hashes, others.hash if others else None), dataset, datasets)
+
+
+def _named_origins(profile: Profile) -> list[str]:
+    used = dict.fromkeys(teacher.origin for each in profile.cells for teacher in each.teachers)
+    return [name for name in used if name != FRESH]
 
 
 def _used_origins(profile: Profile) -> list[str]:
-    used = dict.fromkeys(teacher.origin for each in profile.cells for teacher in each.teachers)
-    return [name for name in used if name != FRESH]
+    return list(dict.fromkeys(_standing_for(profile, name) for name in _named_origins(profile)))
+
+
+def _standing_for(profile: Profile, name: str) -> str:
+    """The origin that is used for one of that name on this machine."""
+    config = profile.origins[name]
+    if (
+        isinstance(config, ImageNet)
+        and config.otherwise
+        and not models.imagenet_file(profile.teacher.model.name).is_file()
+    ):
+        return config.otherwise
+    return name
 
 
 def build(
@@ -144,11 +171,13 @@ def build(
     dataset_hash: str,
     seeds: Sequence[int] | None = None,
     origin_hashes: Mapping[str, str] | None = None,
+    teacher_hash: str | None = None,
 ) -> Study:
     """The grid of a profile on a data set, for `seeds` or all of the profile's.
 
     Args:
         origin_hashes: name → content hash of the images, of each origin that the study trains.
+        teacher_hash: content hash of the teachers' images, where the profile gives them others; None: those of the study.
 
     Raises:
         DataError: a file of weights cannot be read.
@@ -157,13 +186,17 @@ def build(
     runs: list[Run] = []
     notation = Notation(profile.origin)
     for seed in profile.seeds if seeds is None else seeds:
-        runs += _runs_of(profile, seed, DatasetId(name=profile.dataset.kind, hash=dataset_hash), notation, starts)
+        own = DatasetId(name=profile.dataset.kind, hash=dataset_hash)
+        others = profile.teacher_dataset
+        theirs = DatasetId(name=others.kind, hash=teacher_hash or dataset_hash) if others else own
+        runs += _runs_of(profile, seed, own, theirs, notation, starts)
     return Study(profile, tuple(origins), tuple(runs), files)
 
 
 def _spec(profile: Profile, role: str, network: NetworkConfig, augmentation: str, **more: Any) -> RunSpec:
     # An origin leaves no observations: what a study keeps of its own networks is none of its business.
     observed = {"observe": ObserveSpec() if role == "origin" else profile.observe}
+    augmentation = profile.augmentations.get(augmentation, augmentation)
     return RunSpec(
         role=role,
         model=network.model,
@@ -196,7 +229,8 @@ def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], di
             files[digest] = str(user_path(config.path).resolve())
             starts[name] = FileOrigin(sha256=digest)
         else:
-            starts[name] = ImageNetOrigin()
+            starts[name] = ImageNetOrigin(head=config.head)
+    starts |= {name: starts[_standing_for(profile, name)] for name in _named_origins(profile)}
     return runs, starts, files
 
 
@@ -208,26 +242,37 @@ def _digest(path: Path) -> str:
 
 
 def _runs_of(
-    profile: Profile, seed: int, dataset: DatasetId, notation: Notation, starts: Mapping[str, Origin]
+    profile: Profile,
+    seed: int,
+    dataset: DatasetId,
+    theirs: DatasetId,
+    notation: Notation,
+    starts: Mapping[str, Origin],
 ) -> list[Run]:
+    """The runs of a seed on a data set; `theirs` is the teachers'."""
     taught = [each for each in profile.cells if each.teachers]
     teachers: dict[Teacher, Run] = {}
     for teacher in sorted(
         {teacher for each in taught for teacher in each.teachers},
         key=lambda each: (each.origin != profile.origin, each.origin, notation.teacher(each)),
     ):
+        name, others = notation.teacher(teacher), theirs != dataset
+        epochs = profile.epochs_of.get(name, profile.teacher.train.epochs)
+        train = profile.teacher.train.model_copy(update={"epochs": epochs})
         spec = _spec(
             profile,
             "teacher",
-            profile.teacher,
+            NetworkConfig(model=profile.teacher.model, train=train),
             teacher.augmentation,
-            dataset=dataset,
+            dataset=theirs,
+            observed=dataset if others else None,
             origin=starts[teacher.origin],
             seed=seed,
             member=teacher.place,
         )
-        columns = {"run": notation.teacher(teacher), "role": "teacher"} | cell.teacher_columns(teacher)
-        teachers[teacher] = Run(notation.teacher(teacher), spec, columns, profile.dataset)
+        columns = {"run": name, "role": "teacher"} | cell.teacher_columns(teacher)
+        images = profile.teacher_dataset or profile.dataset
+        teachers[teacher] = Run(name, spec, columns, images, observed=profile.dataset if others else None)
     runs = list(teachers.values())
     if profile.reference:
         empty = dict.fromkeys(("teachers", "origin", "student", "objective"), "")
@@ -251,10 +296,11 @@ def _student(
     teachers: Mapping[Teacher, Run],
 ) -> Run:
     own = [teachers[teacher] for teacher in of.teachers]
+    train = profile.student.train if own else profile.alone or profile.student.train
     spec = _spec(
         profile,
         "student",
-        profile.student,
+        NetworkConfig(model=profile.student.model, train=train),
         of.student,
         dataset=dataset,
         seed=seed,

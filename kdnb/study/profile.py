@@ -1,6 +1,9 @@
 """A study's settings: a typed YAML file.
 
 The names of the package's profiles (`names`) work wherever the path of a user's own file does.
+
+A file may hold several *readings* of one recipe: its own values are one, each of ``readings`` changes some of them, as
+``--set`` does. ``--set recipe=NAME`` chooses; the ids of runs follow from the values alone.
 """
 
 import re
@@ -15,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from kdnb.errors import ProfileError
 from kdnb.images import augment, datasets
 from kdnb.paths import user_path
-from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Teacher
+from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Notation, Teacher
 from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
@@ -73,6 +76,10 @@ class ImageNet(Strict):
     """torchvision's ImageNet weights, for ResNet-18 and -50."""
 
     kind: Literal["imagenet"] = "imagenet"
+    head: Literal["fresh", "pretrained"] = "fresh"
+    """pretrained: the head too, for the 1000 classes of ImageNet in the order of their folders"""
+    otherwise: Name | None = None
+    """the origin that stands in its place on a machine without torchvision's file; none: the file is downloaded"""
 
 
 class WeightsFile(Strict):
@@ -138,10 +145,16 @@ class Profile(Strict):
     """what its tables, results and pages are called by"""
     about: str = ""
     """what it is for and what it costs, a sentence"""
+    recipe: str = ""
+    """which reading of the recipe the values are; a file without readings has none"""
+    readings: dict[Name, dict[str, Any]] = Field(default={})
+    """what other readings set, by dotted path; `--set recipe=NAME` chooses one"""
     recipes: tuple[str, ...] = ()
     """Python files, found from the profile's folder, that register augmentations of one's own"""
     dataset: DatasetConfig
     """the images"""
+    teacher_dataset: DatasetConfig | None = None
+    """the teachers', where they are trained on others of the same classes; they are measured on the study's all the same"""
     side: int | None = Field(None, ge=8)
     """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
     resize: Literal["bicubic", "bilinear"] = "bicubic"
@@ -156,6 +169,12 @@ class Profile(Strict):
     """of every teacher, and of the reference"""
     student: NetworkConfig
     """of every student"""
+    alone: TrainSpec | None = None
+    """how students without teachers are trained, where that is another way"""
+    epochs_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default={})
+    """of single teachers, by name, as T1w or T2s; the others have those of `teacher`"""
+    augmentations: dict[Augmentation, Augmentation] = Field(default={})
+    """what a word of the grid stands for, where not for the recipe of that name"""
     objectives: dict[Name, Objective] = Field(default={PLAIN: Objective()})
     """what students with teachers may minimise, by name"""
     grid: tuple[Row, ...] = (ALONE, TRIALS)
@@ -196,6 +215,24 @@ class Profile(Strict):
                     f"the objective {cell.objective!r} names {len(sides)} sides and a row has {len(cell.teachers)} teachers; "
                     "name one side for each teacher"
                 )
+        for name, origin in self.origins.items():
+            if isinstance(origin, ImageNet) and origin.otherwise is not None:
+                other = self.origins.get(origin.otherwise)
+                if other is None or isinstance(other, ImageNet):
+                    fit = (
+                        ", ".join(key for key, each in self.origins.items() if not isinstance(each, ImageNet)) or "none"
+                    )
+                    raise ValueError(
+                        f"the origin {name!r} cannot be {origin.otherwise!r} otherwise; name one that is trained or a file, of "
+                        f"those under origins: {fit}"
+                    )
+        notation = Notation(self.origin)
+        teachers = {notation.teacher(teacher) for cell in self.cells for teacher in cell.teachers}
+        for name in self.epochs_of:
+            if name not in teachers:
+                raise ValueError(f"no teacher {name!r} for epochs_of; choose from {', '.join(sorted(teachers))}")
+        if self.readings and not self.recipe:
+            raise ValueError("a file with readings names the one that its own values are, as recipe: text")
         if not self.cells:
             raise ValueError("the grid has no student: give it a row, as {teachers: [[weak, weak]]}")
         return self
@@ -219,6 +256,7 @@ class Profile(Strict):
     def own_recipes(self) -> dict[str, str]:
         """name → identity, of the augmentations in the grid that somebody registered"""
         used = {name for each in self.cells for name in (each.student, *(t.augmentation for t in each.teachers))}
+        used = {self.augmentations.get(name, name) for name in used}
         identities = {name: augment.registered_identity(name) for name in sorted(used)}
         return {name: identity for name, identity in identities.items() if identity}
 
@@ -256,13 +294,15 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
     """The profile of that name, or in the YAML file of that path.
 
     Args:
-        overrides: ``dotted.path=value`` with the value in YAML, e.g. ``teacher.train.epochs=2`` or ``seeds=[0, 1]``.
+        overrides: ``dotted.path=value`` with the value in YAML, e.g. ``teacher.train.epochs=2`` or ``seeds=[0, 1]``. The
+            reading that ``recipe=NAME`` names is applied before the others.
 
     The files that it names under recipes are run, so that its grid can name what they register.
 
     Raises:
-        ProfileError: no such profile, not YAML, an unknown key, a value of the wrong type or range.
+        ProfileError: no such profile, not YAML, an unknown key or reading, a value of the wrong type or range.
     """
+    overrides = list(overrides)
     packaged = resources.files("kdnb") / "profiles" / f"{name}.yaml"
     path = user_path(name)
     if name in names():
@@ -279,6 +319,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
     content = _apart(_yaml(text, name))
     if not isinstance(content, dict):
         raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
+    _read(content, [each for each in overrides if _is_recipe(each)], name)
     for override in overrides:
         _set(content, override)
     recipes = content.get("recipes")
@@ -340,17 +381,53 @@ def _apart(content: Any) -> Any:
     return [_apart(value) for value in content] if isinstance(content, list) else content
 
 
+def _is_recipe(override: str) -> bool:
+    path, equals, _ = override.partition("=")
+    return bool(equals) and path.strip() == "recipe"
+
+
+def _read(content: dict[str, Any], chosen: list[str], where: str) -> None:
+    """Applies the reading that the last of these overrides names.
+
+    Raises:
+        ProfileError: the file has no such reading.
+    """
+    own, readings = content.get("recipe", ""), content.get("readings", {})
+    for override in chosen:
+        _set(content, override)
+    name = content.get("recipe", "")
+    if name == own or not isinstance(readings, dict):
+        return
+    if name not in readings:
+        known = ", ".join(str(each) for each in (own, *readings) if each)
+        raise ProfileError(
+            f"{where} has no reading {name!r} of its recipe; "
+            + (f"choose from {known}" if known else "it has one alone: leave recipe out")
+        )
+    changes = readings[name]
+    if not isinstance(changes, dict):
+        raise ProfileError(f"{where}: the reading {name!r} does not hold a mapping of dotted paths to values")
+    for path, value in changes.items():
+        _put(content, str(path), _apart(value), f"{path} of the reading {name!r}")
+
+
 def _set(content: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals:
         raise ProfileError(f"{override!r} is not of the form path=value, e.g. student.train.epochs=2")
+    # YAML would take what follows " #" for a comment; on a command line it is part of what was typed, as of a path.
+    parsed = value if re.search(r"(^|\s)#", value) else _yaml(value, f"the value of {override!r}")
+    _put(content, path, parsed, repr(override))
+
+
+def _put(content: dict[str, Any], path: str, value: Any, shown: str) -> None:
+    """Sets what lies at a dotted path."""
     *outer, last = path.strip().split(".")
     for key in outer:
         content = content.setdefault(key, {})
         if not isinstance(content, dict):
-            raise ProfileError(f"{override!r}: {key} is a value, nothing lies below it")
-    # YAML would take what follows " #" for a comment; on a command line it is part of what was typed, as of a path.
-    content[last] = value if re.search(r"(^|\s)#", value) else _yaml(value, f"the value of {override!r}")
+            raise ProfileError(f"{shown}: {key} is a value, nothing lies below it")
+    content[last] = value
 
 
 def explain(error: ValidationError, model: type[BaseModel] = Profile) -> str:

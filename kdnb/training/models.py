@@ -18,6 +18,7 @@ at each place of the map (`kdnb.training.maps`).
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -180,18 +181,34 @@ def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
 # -- what a network starts from --------------------------------------------------------------------------------------
 
 
-def start_from(network: Network, weights: Mapping[str, Tensor], source: str) -> None:
+CIFAR_STEM = frozenset({"features.conv1.weight"})
+"""what a network with a stem for 32×32 images cannot take over from one with ImageNet's"""
+
+
+def start_from(
+    network: Network,
+    weights: Mapping[str, Tensor],
+    source: str,
+    *,
+    whole: bool = False,
+    without: frozenset[str] = frozenset(),
+) -> None:
     """Loads the features of `weights` into the network; its head stays as it is.
 
     Args:
-        weights: a network's state, keys ``features.*`` (a head among them is ignored).
+        weights: a network's state, keys ``features.*``; a head among them is ignored.
         source: what the weights are called in an error.
+        whole: load the head too, ``classifier.*``, which must be of as many classes.
+        without: names that stay as they are, whatever `weights` has.
 
     Raises:
         DataError: they are another architecture's, or not finite.
     """
-    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
-    given = {name: tensor for name, tensor in weights.items() if name.startswith("features.")}
+    parts = ("features.", "classifier.") if whole else ("features.",)
+    own, given = (
+        {name: tensor for name, tensor in state.items() if name.startswith(parts) and name not in without}
+        for state in (network.state_dict(), weights)
+    )
     for name in sorted({*own, *given}):
         if name not in given or name not in own:
             raise DataError(
@@ -208,6 +225,7 @@ def start_from(network: Network, weights: Mapping[str, Tensor], source: str) -> 
 
 def imagenet_weights(name: str) -> dict[str, Tensor]:
     """torchvision's ImageNet weights of ResNet-18 or -50, in our names. The released code starts from the same, its first set.
+    Those of ``resnet18-cifar`` and ``resnet50-cifar`` are the same too: such a network takes all but its stem (`CIFAR_STEM`).
 
     Raises:
         ProfileError: there are none for this network.
@@ -215,8 +233,8 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
     """
     import torchvision
 
-    if name not in ("resnet18", "resnet50"):
-        raise ProfileError(f"no ImageNet weights for {name!r}; only torchvision's resnet18 and resnet50 have them")
+    _require_imagenet(name)
+    name = name.removesuffix("-cifar")
     try:
         network = getattr(torchvision.models, name)(weights="IMAGENET1K_V1")
     except (OSError, RuntimeError) as error:
@@ -225,6 +243,24 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
             "is a network, into $TORCH_HOME/hub/checkpoints"
         ) from None
     return TorchvisionResNet(network, 1000).state_dict()
+
+
+def _require_imagenet(name: str) -> None:
+    if name.removesuffix("-cifar") not in ("resnet18", "resnet50"):
+        raise ProfileError(f"no ImageNet weights for {name!r}; only torchvision's resnet18 and resnet50 have them")
+
+
+def imagenet_file(name: str) -> Path:
+    """Where torchvision keeps the file that `imagenet_weights` needs, whether it is there or not.
+
+    Raises:
+        ProfileError: there are no such weights for this network.
+    """
+    import torchvision
+
+    _require_imagenet(name)
+    url = torchvision.models.get_model_weights(name.removesuffix("-cifar"))["IMAGENET1K_V1"].url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
 # -- a vision transformer --------------------------------------------------------------------------------------------

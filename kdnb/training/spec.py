@@ -80,9 +80,11 @@ class RunOrigin(Strict):
 
 
 class ImageNetOrigin(Strict):
-    """torchvision's ImageNet weights (ResNet-18 and -50 only); the head is fresh."""
+    """torchvision's ImageNet weights (ResNet-18 and -50 only)."""
 
     kind: Literal["imagenet"] = "imagenet"
+    head: Literal["fresh", "pretrained"] = later("fresh")
+    """pretrained: the head too, for the 1000 classes of ImageNet in their order"""
 
 
 class FileOrigin(Strict):
@@ -164,6 +166,9 @@ class TrainSpec(Strict):
     """how the learning rate goes: step, one-cycle or cosine"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of the arithmetic in forward and backward passes; weights are float32"""
+    keep: Literal["last", "best"] = later("last")
+    """which epoch's weights a run ends with: the last's, or, as the released code, those of the first epoch that did best when
+    the validation images were looked at, which flatters them"""
 
 
 Side = Literal["left", "right"]
@@ -220,6 +225,8 @@ class RunSpec(Strict):
     format: Literal[2] = FORMAT
     role: Literal["origin", "teacher", "student", "reference"]
     dataset: DatasetId
+    observed: DatasetId | None = later(None)
+    """the images that it is measured on, where they are not those that it is trained on"""
     model: ModelSpec
     origin: Origin = FreshOrigin()
     """what its features start from"""

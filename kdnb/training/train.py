@@ -79,6 +79,8 @@ class _Learner:
     """epochs done"""
     log: list[dict[str, Any]] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """the weights of the best epoch so far, where those are kept"""
     failure: DivergedError | None = None
 
     @property
@@ -119,11 +121,12 @@ class _Learner:
             momentum = self.optimiser.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum.{name}"] = momentum
-        return tensors
+        return tensors | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         weights = {n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")}
         self.network.load_state_dict(weights)
+        self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
         for name, parameter in self.network.named_parameters():
             if f"momentum.{name}" in tensors:
                 buffer = torch.empty_like(parameter)  # in the parameter's memory format, on its device
@@ -149,7 +152,8 @@ def initial(
     version, start from the same.
 
     Args:
-        features: the weights of its origin; the head stays as drawn. None where its origin is fresh.
+        features: the weights of its origin; the head stays as drawn, unless the origin says pretrained. None where its origin
+            is fresh.
 
     Raises:
         ValueError: an origin without features, or features without an origin.
@@ -159,7 +163,10 @@ def initial(
         raise ValueError(f"a run of the origin {spec.origin.kind!r} is built with {'no ' * (not features)}features")
     network = models.build(spec.model, classes, spec.side or side, spec.seed * _INIT_SEED + spec.member)
     if features is not None:
-        models.start_from(network, features, f"the origin of run {spec.id}")
+        imagenet = spec.origin.kind == "imagenet"
+        whole = spec.origin.kind == "imagenet" and spec.origin.head == "pretrained"
+        without = models.CIFAR_STEM if imagenet and spec.model.name.endswith("-cifar") else frozenset[str]()
+        models.start_from(network, features, f"the origin of run {spec.id}", whole=whole, without=without)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -167,6 +174,7 @@ def group_key(spec: RunSpec) -> tuple[Any, ...]:
     """Runs with the same key see the same batches and can train in one group."""
     return (
         spec.dataset.hash,
+        spec.observed,
         spec.side,
         spec.resize,
         spec.augmentation,
@@ -244,6 +252,8 @@ def train(
 
 def _finished(learner: _Learner) -> Trained | DivergedError:
     if learner.failure is None:
+        if learner.best:
+            learner.network.load_state_dict(learner.best)
         for name, tensor in learner.network.state_dict().items():
             if not torch.isfinite(tensor).all():
                 learner.failure = DivergedError(
@@ -421,6 +431,20 @@ def _run_epoch(
             )
 
 
+def best_epoch(log: Sequence[Mapping[str, Any]]) -> int:
+    """The first epoch (from 0) of a log with the highest validation accuracy, among those in which somebody looked.
+
+    Raises:
+        ValueError: nobody looked.
+    """
+    looks = [
+        (entry["validation_accuracy"], -number)
+        for number, entry in enumerate(log)
+        if entry["validation_accuracy"] is not None
+    ]
+    return -max(looks)[1]
+
+
 def _look(validation: Split, spec: RunSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """The fixed images that a training is looked at with."""
     index = sample(len(validation), spec.observe.validate_sample)
@@ -439,5 +463,7 @@ def _finish_epoch(
         images, labels = look_at
         right = logits(learner.network.eval(), images, prepare, spec).argmax(dim=1) == labels
         learner.log[-1]["validation_accuracy"] = int(right.sum()) / len(right)
+        if spec.train.keep == "best" and best_epoch(learner.log) == len(learner.log) - 1:
+            learner.best = {name: tensor.detach().clone() for name, tensor in learner.network.state_dict().items()}
     if checkpoints is not None:
         checkpoints.save(spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "code": learner.code})
