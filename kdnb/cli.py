@@ -20,6 +20,7 @@ import click
 from kdnb import __version__
 from kdnb.errors import KdnbError, ProfileError, in_one_line
 from kdnb.paths import user_path
+from kdnb.progress import duration
 
 if TYPE_CHECKING:
     from kdnb.study.grid import Plan
@@ -157,10 +158,10 @@ def plan(where: Where, device: str, probe: bool) -> None:
         if estimator is not None:
             seconds = estimator.group(task.specs, specs)
             total += seconds
-            line += f": {_duration(seconds)}"
+            line += f": {duration(seconds)}"
         click.echo(line)
     if estimator is not None and waiting:
-        click.echo(f"about {_duration(total)} on this machine ({chosen.type}), one group after the other")
+        click.echo(f"about {duration(total)} on this machine ({chosen.type}), one group after the other")
 
 
 @cli.command()
@@ -168,24 +169,48 @@ def plan(where: Where, device: str, probe: bool) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Groups trained at once.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker (default: the cores, shared out).")
-def run(where: Where, device: str, workers: int, threads: int | None) -> None:
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Train on a Dask cluster instead: its scheduler, tcp://HOST:8786, or dask-local:N for N processes here.",
+)
+def run(where: Where, device: str, workers: int, threads: int | None, cluster: str | None) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
 
     from kdnb import environment
-    from kdnb.study import estimate, execute
+    from kdnb.study import estimate, execute, locks
+    from kdnb.study.store import Store
 
-    chosen = environment.choose_device(device)
+    if cluster is not None and workers > 1:
+        raise ProfileError("--cluster and --workers exclude each other; leave out --workers")
+    # What a cluster's workers have is theirs to say, and this machine may have less.
+    chosen = environment.choose_device("cpu" if cluster is not None else device)
     planned, store = where.plan(), where.open_store()
-    study = planned.study
+    study, data_root = planned.study, where.data_root
     if reason := environment.why_unnamed(environment.describe(chosen)):
         click.echo(
             f"kdnb: warning: no commit names this code: {reason}. Training goes on, and kdnb publish will refuse what "
             "comes out",
             err=True,
         )
+    if doubt := locks.doubt(store.root):
+        click.echo(f"kdnb: warning: use {store.root} from one machine only: {doubt}", err=True)
     pool: AbstractContextManager[Executor | None] = nullcontext()
-    if workers > 1:
+    if cluster is not None:
+        from kdnb.study import cluster as clusters
+
+        local = clusters.local_workers(cluster)
+        threads = threads or (max(1, (os.cpu_count() or 1) // local) if local else None)
+        store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
+        specs = {run.spec.id: run.spec for run in study.every_run}
+        pool = clusters.connect(
+            cluster,
+            store,
+            say=lambda text: click.echo(f"kdnb: {text}", err=True),
+            memory=lambda task: estimate.memory(task.specs, specs, planned.datasets[task.specs[0].dataset.hash]),
+        )
+    elif workers > 1:
         import multiprocessing
 
         pool = ProcessPoolExecutor(
@@ -200,7 +225,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 study,
                 store,
                 executor=executor,
-                data_root=where.data_root,
+                data_root=data_root,
                 device=device,
                 threads=threads,
                 weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
@@ -210,7 +235,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 executor.shutdown(wait=False, cancel_futures=True)  # else all that waits would be trained first
             raise
     click.echo(
-        f"{study.profile.name}: {report.trained} runs trained in {_duration(report.seconds)}, "
+        f"{study.profile.name}: {report.trained} runs trained in {duration(report.seconds)}, "
         f"{report.cached} were in {store.root}"
     )
     report.require_complete()
@@ -356,14 +381,6 @@ def doctor(data_root: str | None, store: str | None) -> None:
     held = len(list((opened.root / "runs").glob("[!.]*"))) if (opened.root / "runs").is_dir() else 0
     aside = len(list((opened.root / "set-aside").glob("*"))) if (opened.root / "set-aside").is_dir() else 0
     click.echo(f"{'store':<22}{opened.root}: {held} runs, {aside} set aside")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _warn(

@@ -27,6 +27,47 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
     return 3.0 * forward * len(dataset.train) * spec.train.epochs
 
 
+RUNTIME = 0.8e9
+"""bytes that Python, torch and what they load take before anything is trained"""
+
+
+def memory(group: Sequence[RunSpec], specs: Mapping[str, RunSpec], dataset: Dataset) -> float:
+    """Bytes that a lockstep group needs, reckoned and rounded up by a fifth: the images, each network's weights, gradients and
+    momentum, its teachers' weights, and what one step at a time keeps for its way back.
+
+    Args:
+        specs: of the teachers, by run id.
+        dataset: the group's.
+    """
+    classes = len(dataset.classes)
+    taught_by = {teacher for spec in group for teacher in spec.teachers}
+    sizes = {spec: _sizes(spec.model.name, classes, spec.side or dataset.side) for spec in group}
+    learners = sum(3 * parameters for parameters, _ in sizes.values())
+    teachers = sum(
+        _sizes(specs[each].model.name, classes, specs[each].side or dataset.side)[0] for each in sorted(taught_by)
+    )
+    step = max(2 * spec.train.batch_size * kept for spec, (_, kept) in sizes.items())
+    images = (len(dataset.train) + len(dataset.validation)) * 3 * dataset.side**2
+    return 1.2 * (RUNTIME + images + 4 * (learners + teachers + step))
+
+
+@cache
+def _sizes(model: str, classes: int, side: int) -> tuple[int, int]:
+    """A network's parameters, and the numbers that its layers put out for one image."""
+    network, kept = models.build(ModelSpec(name=model), classes, side, seed=0).eval(), 0
+
+    def count(module: torch.nn.Module, inputs: object, output: object) -> None:
+        nonlocal kept
+        kept += output.numel() if isinstance(output, torch.Tensor) else 0
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    return sum(parameter.numel() for parameter in network.parameters()), kept
+
+
 def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
     """What the teachers of a run must answer in each batch: (teacher, side or empty, whether it is untrained)."""
     if spec.objective is None:

@@ -291,6 +291,18 @@ class Store:
             self.refresh()
             yield
 
+    @contextmanager
+    def beacon(self) -> Iterator[Path]:
+        """A lock that is held meanwhile, for other machines to find held (`kdnb.study.locks.require_held`).
+
+        Raises:
+            StoreError: the store cannot be written, or its file system has no locks.
+        """
+        with ExitStack() as held:
+            with self._writing():
+                path = held.enter_context(locks.beacon(self.root / "locks"))
+            yield path
+
     def refresh(self) -> None:
         """Asks the file system anew which runs there are: a machine may remember for a minute that another's were not."""
         with suppress(FileNotFoundError), os.scandir(self.root / "runs") as found:
