@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import distributed
 import pytest
 import torch
 
@@ -19,7 +20,6 @@ from kdnb.study import grid as grids
 from kdnb.study.store import Store
 from tests.conftest import small_profile
 
-distributed = pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[1]
 MEMORY = 8e9
 
