@@ -37,6 +37,8 @@ class Generated(SphinxDirective):
         "profiles": reference.profiles,
         "calibration": lambda: reference.calibration(ROOT / "book" / "calibration"),
         "cost": lambda: reference.cost(ROOT / "book" / "calibration"),
+        "growth": reference.growth,
+        "scaling": lambda: reference.scaling(ROOT / "book" / "calibration"),
         "claims": reference.declared,
         "seeds": lambda: reference.seeds(ROOT / "book" / "results" / "cpu"),
         "power": lambda: reference.power(ROOT / "book" / "results" / "cpu-scratch"),

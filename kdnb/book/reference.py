@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from kdnb.book import figures, opening
 from kdnb.evidence import claims, results, sampling
 from kdnb.evidence import power as power_of
-from kdnb.study import grid, profile
+from kdnb.study import estimate, grid, profile
 from kdnb.training import spec
 
 MODELS: dict[type[BaseModel], str] = {
@@ -161,6 +161,70 @@ def cost(folder: Path) -> str:
             parts.append(f"| {role} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)
+
+
+def growth(name: str = "cpu", classes: int = 100, side: int = 32) -> str:
+    """What a seed of a profile consists of, what it would cost with more of something, and how many workers can share it.
+
+    Args:
+        classes, side: of the profile's images.
+    """
+    settings = profile.load(name)
+    origins = dict.fromkeys(settings.origins, "")
+    study, fifth = (grid.build(settings, "", settings.seeds[:seeds], origins) for seeds in (1, 5))
+    now, wide = estimate.parts(study, classes, side), estimate.parts(study, classes, 2 * side)
+    total = sum(now.values())
+    roles = [run.spec.role for run in study.of_seed(study.seeds[0])]
+    students, others = roles.count("student"), len(roles) - roles.count("student")
+    rows = [
+        f"A seed of `{name}` at {side} px is {total / 1e9:,.1f} GFLOP for each training image:",
+        "",
+        "| part | grows with | share |",
+        "|---|---|--:|",
+        f"| steps of {others} teachers and reference | teachers × their epochs | {now['teachers'] / total:.0%} |",
+        f"| steps of {students} students | students × their epochs | {now['students'] / total:.0%} |",
+        f"| answers of teachers | groups × their teachers × epochs | {now['answers'] / total:.0%} |",
+        "",
+        "| one more | costs, of a seed |",
+        "|---|--:|",
+        "| seed | 100% |",
+        f"| student in a group that is there | {now['students'] / students / total:.1%} |",
+        f"| teacher, before anyone listens to it | {now['teachers'] / others / total:.1%} |",
+        f"| doubling of the side, to {2 * side} px | {sum(wide.values()) / total - 1:.0%} |",
+        "",
+        "| workers | one seed, at best | five seeds, at best |",
+        "|--:|--:|--:|",
+    ]
+    for workers in (1, 2, 4, 8, 16):
+        faster = [estimate.speed_up(each, workers, classes, side) for each in (study, fifth)]
+        rows.append(f"| {workers} | {faster[0]:.1f} × | {faster[1]:.1f} × |")
+    return "\n".join([*rows, ""])
+
+
+SCALING = "scaling-*.csv"
+"""What ``benchmarks/scaling.py`` writes: scaling-PROFILE.csv."""
+
+
+def scaling(folder: Path) -> str:
+    """How much faster more workers were, as it was measured; a sentence that says how to measure where it was not."""
+    parts = []
+    for path in sorted(folder.glob(SCALING)):
+        runs = pd.read_csv(path)
+        (machine,) = runs["machine"].unique()
+        alone = runs.sort_values("workers")["seconds"].iloc[0]
+        parts += [
+            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {runs['threads'].iloc[0]} "
+            "threads a worker; the cluster's start is counted:",
+            "",
+            "| workers | seconds | faster | at best |",
+            "|--:|--:|--:|--:|",
+            *(
+                f"| {row['workers']} | {row['seconds']:.0f} | {alone / row['seconds']:.2f} × | {row['at_best']:.2f} × |"
+                for row in runs.to_dict("records")
+            ),
+            "",
+        ]
+    return "\n".join(parts) or "Not measured yet; `python benchmarks/scaling.py` measures it.\n"
 
 
 PILOTS = "pilot-*.csv"

@@ -27,6 +27,77 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
     return 3.0 * forward * len(dataset.train) * spec.train.epochs
 
 
+def parts(study: Study, classes: int, side: int) -> dict[str, float]:
+    """Floating-point operations of a seed's trainings for each training image, by what they are for: the steps of teachers (and
+    reference), the steps of students, and the answers that teachers give to students, each once for a group.
+
+    A seed costs their sum times the number of training images, and any number of seeds as many times that. Operations of a
+    convolutional network grow with the square of the side.
+
+    Args:
+        classes, side: of the data set; a spec with a side of its own keeps it.
+    """
+    specs = {run.spec.id: run.spec for run in study.every_run}
+    found = {"teachers": 0.0, "students": 0.0, "answers": 0.0}
+    for group in study.groups(study.of_seed(study.seeds[0])):
+        own, answers = _group_parts([run.spec for run in group], specs, classes, side)
+        found["students" if group[0].spec.role == "student" else "teachers"] += own
+        found["answers"] += answers
+    return found
+
+
+def _group_parts(
+    group: Sequence[RunSpec], specs: Mapping[str, RunSpec], classes: int, side: int
+) -> tuple[float, float]:
+    """For each training image: a group's own steps, and its teachers' answers."""
+
+    def forward(spec: RunSpec) -> float:
+        return float(_flops(spec.model.name, classes, spec.side or side))
+
+    epochs = max(spec.train.epochs for spec in group)
+    heard = {passed for spec in group for passed in passes(spec)}
+    answers = sum(forward(specs[teacher]) * (0.5 if half else 1.0) for teacher, half, _ in sorted(heard))
+    return sum(3.0 * forward(spec) * spec.train.epochs for spec in group), answers * epochs
+
+
+def speed_up(study: Study, workers: int, classes: int, side: int) -> float:
+    """How many times faster than one worker so many equal ones are at best: groups are not divided, and a group waits for
+    those of its teachers. Weighs groups by their operations; 1 for one worker, and never more than `workers`."""
+    specs = {run.spec.id: run.spec for run in study.every_run}
+    groups = [[run.spec for run in group] for group in study.groups(study.runs)]
+    costs = [sum(_group_parts(group, specs, classes, side)) for group in groups]
+    trained = {spec.id for group in groups for spec in group}
+    needs = [{each for spec in group for each in spec.teachers} & trained for group in groups]
+    return sum(costs) / makespan(costs, [{spec.id for spec in group} for group in groups], needs, workers)
+
+
+def makespan(costs: Sequence[float], makes: Sequence[set[str]], needs: Sequence[set[str]], workers: int) -> float:
+    """When the last task is done, if each free worker takes the first task whose needs are there, as `execute` hands them out.
+
+    Args:
+        costs: of each task, in any unit of time.
+        makes, needs: what each task makes, and what must be made before it begins.
+
+    Raises:
+        ValueError: a task needs what no task makes.
+
+    >>> makespan([2, 2, 1], [{"a"}, {"b"}, {"c"}], [set(), set(), {"a", "b"}], workers=2)
+    3.0
+    """
+    waiting, made, now = list(range(len(costs))), set[str](), 0.0
+    running: list[tuple[float, int]] = []  # when each ends, and which it is
+    while waiting or running:
+        for task in [each for each in waiting if needs[each] <= made][: workers - len(running)]:
+            waiting.remove(task)
+            running.append((now + costs[task], task))
+        if not running:
+            raise ValueError(f"no task makes what {len(waiting)} tasks need")
+        now, done = min(running)
+        running.remove((now, done))
+        made |= makes[done]
+    return now
+
+
 RUNTIME = 0.8e9
 """bytes that Python, torch and what they load take before anything is trained"""
 
