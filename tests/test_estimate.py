@@ -29,7 +29,7 @@ def test_more_workers_are_faster_up_to_what_teachers_allow():
 
 
 def test_the_parts_of_a_seed_by_hand():
-    """Four teachers and a reference; two groups of three students, of which two each listen: to all four teachers in a group."""
+    """Four teachers and a reference; two groups of three students, each of which hears all four teachers."""
     study = grid.build(small_profile(), "")
     found = estimate.parts(study, 10, 32)
     step = 3 * estimate._flops("resnet8-w8", 10, 32) * 2  # two epochs
