@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import distributed
+import psutil
 import pytest
 import torch
 
@@ -31,7 +32,7 @@ def scheduler():
         n_workers=2,
         threads_per_worker=1,
         memory_limit=0,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
         resources={"GPU": 1, "MEMORY": MEMORY},
     ) as local:
@@ -94,7 +95,8 @@ def test_what_a_killed_worker_had_ends_on_another_with_the_same_bits(digits, tmp
     report = on_cluster(study, there, scheduler, say=said.append)
     killer.join()
     assert (report.trained, report.failed) == (1, {})
-    assert said == [f"lost {killed[0]}; what it trained goes on elsewhere, from its last whole epoch"]
+    assert said[0].startswith("dashboard: http://")
+    assert said[1:] == [f"lost {killed[0]}; what it trained goes on elsewhere, from its last whole epoch"]
     execute.execute(study, here, bar=False, device="cpu", threads=1)
     assert same(study, here, there)
     assert not list(there.checkpoints.folder.iterdir())
@@ -238,3 +240,23 @@ def test_the_command_starts_a_cluster_of_its_own_and_shows_its_dashboard(tmp_pat
     assert "kdnb: dashboard: http://127.0.0.1:" in done.stderr
     assert "Traceback" not in done.stderr
     assert "smoke: 2 runs trained" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_ctrl_c_ends_a_cluster_of_the_commands_own_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "kdnb.cli", "run", *TINY, "--epochs", "500", "--store", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--cluster", "dask-local:1"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 120
+    while not list((tmp_path / "checkpoints").glob("*.safetensors")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "kdnb: interrupted; the next call goes on from the last whole epoch"
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
