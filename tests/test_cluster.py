@@ -208,16 +208,8 @@ def run(*arguments):
     return 0
 
 
-TINY = [
-    "--epochs",
-    "1",
-    "--set",
-    "grid=[{teachers: [[]], students: [weak]}]",
-    "--set",
-    "origin=fresh",
-    "--device",
-    "cpu",
-]
+TINY = ["--epochs", "1", "--set", "grid=[{teachers: [[]], students: [weak]}]", "--set", "origin=fresh", "--device", "cpu",
+        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capfd, monkeypatch):
