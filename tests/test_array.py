@@ -13,7 +13,7 @@ from kdnb.study.store import Store
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "array.sh"
 TINY = ["--epochs", "1", "--set", "grid=[{teachers: [[]], students: [weak]}]", "--set", "origin=fresh", "--device", "cpu",
-        "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
+        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
 
 SBATCH = '''#!{python}
 """sbatch [--array=A-B] SCRIPT ARGUMENT…: the script once for each index, one after the other."""
