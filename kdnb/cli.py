@@ -20,7 +20,7 @@ import click
 from kdnb import __version__
 from kdnb.errors import KdnbError, ProfileError, in_one_line
 from kdnb.paths import user_path
-from kdnb.progress import in_words
+from kdnb.progress import duration
 
 if TYPE_CHECKING:
     from kdnb.study.cost import Cost
@@ -179,9 +179,9 @@ def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str 
         if estimator is not None:
             seconds = estimator.group(task.specs, specs)
             total += seconds
-            line += f": {in_words(seconds)}"
+            line += f": {duration(seconds)}"
         elif rate is not None:
-            line += f": {in_words(costs[-1].hours(rate) * 3600)}"
+            line += f": {duration(costs[-1].hours(rate) * 3600)}"
         click.echo(line)
     if not waiting:
         return
@@ -189,7 +189,7 @@ def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str 
     _echo_cost(whole, [spec for task in waiting for spec in task.specs], len(waiting))
     if estimator is not None:
         click.echo(
-            f"about {in_words(total)} on this machine ({chosen.type}, {whole.flop / total / 1e12:.3g} TFLOP/s as timed), one "
+            f"about {duration(total)} on this machine ({chosen.type}, {whole.flop / total / 1e12:.3g} TFLOP/s as timed), one "
             "group after the other"
         )
     elif rate is not None:
@@ -218,7 +218,7 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None) -> None:
     )
     for group, each in zip(groups, costs, strict=True):
         names = ", ".join(study.by_id[spec.id].name for spec in group)
-        click.echo(f"  seed {group[0].seed}  {names}: {in_words(each.hours(rate) * 3600)}")
+        click.echo(f"  seed {group[0].seed}  {names}: {duration(each.hours(rate) * 3600)}")
     whole = cost.together(costs)
     _echo_cost(whole, list(by_id.values()), len(groups))
     _echo_hours(whole, rate)
@@ -262,24 +262,49 @@ def _bytes(number: float) -> str:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Groups trained at once.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker (default: the cores, shared out).")
-def run(where: Where, device: str, workers: int, threads: int | None) -> None:
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Train on a Dask cluster instead: its scheduler, tcp://HOST:8786, or dask-local:N for N processes here.",
+)
+def run(where: Where, device: str, workers: int, threads: int | None, cluster: str | None) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
 
     from kdnb import environment
-    from kdnb.study import estimate, execute
+    from kdnb.study import cost, estimate, execute, locks
+    from kdnb.study.store import Store
 
-    chosen = environment.choose_device(device)
+    if cluster is not None and workers > 1:
+        raise ProfileError("--cluster and --workers exclude each other; leave out --workers")
+    # What a cluster's workers have is theirs to say, and this machine may have less.
+    chosen = environment.choose_device("cpu" if cluster is not None else device)
     planned, store = where.plan(), where.open_store()
-    study = planned.study
+    study, data_root = planned.study, where.data_root
     if reason := environment.why_unnamed(environment.describe(chosen)):
         click.echo(
             f"kdnb: warning: no commit names this code: {reason}. Training goes on, and kdnb publish will refuse what "
             "comes out",
             err=True,
         )
+    if doubt := locks.doubt(store.root):
+        click.echo(f"kdnb: warning: use {store.root} from one machine only: {doubt}", err=True)
     pool: AbstractContextManager[Executor | None] = nullcontext()
-    if workers > 1:
+    if cluster is not None:
+        from kdnb.study import cluster as clusters
+
+        local = clusters.local_workers(cluster)
+        threads = threads or (max(1, (os.cpu_count() or 1) // local) if local else None)
+        store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
+        specs = {run.spec.id: run.spec for run in study.every_run}
+        shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
+        pool = clusters.connect(
+            cluster,
+            store,
+            say=lambda text: click.echo(f"kdnb: {text}", err=True),
+            memory=lambda task: cost.of_worker(task.specs, specs, shapes),
+        )
+    elif workers > 1:
         import multiprocessing
 
         pool = ProcessPoolExecutor(
@@ -294,7 +319,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 study,
                 store,
                 executor=executor,
-                data_root=where.data_root,
+                data_root=data_root,
                 device=device,
                 threads=threads,
                 weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
@@ -304,7 +329,7 @@ def run(where: Where, device: str, workers: int, threads: int | None) -> None:
                 executor.shutdown(wait=False, cancel_futures=True)  # else all that waits would be trained first
             raise
     click.echo(
-        f"{study.profile.name}: {report.trained} runs trained in {in_words(report.seconds)}, "
+        f"{study.profile.name}: {report.trained} runs trained in {duration(report.seconds)}, "
         f"{report.cached} were in {store.root}"
     )
     report.require_complete()

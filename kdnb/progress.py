@@ -12,15 +12,6 @@ def shows_bar() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
-def in_words(seconds: float) -> str:
-    """A duration as people say it: ``42 s``, ``12 min``, ``1.8 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 class Progress:
     """Counts work in any unit. With nobody looking on, only what is said with `line` is printed."""
 
@@ -28,6 +19,7 @@ class Progress:
         self._bar: Any = None
         self._say = say or (lambda text: print(text, file=sys.stderr, flush=True))
         self._began = time.monotonic()
+        self._total, self._done = total, 0.0
         if bar if bar is not None else shows_bar():
             from tqdm.auto import tqdm
 
@@ -40,9 +32,17 @@ class Progress:
 
     def advance(self, work: float, label: str = "") -> None:
         """This much more is done."""
+        self._done += work
         if self._bar is not None:
             self._bar.set_postfix_str(label, refresh=False)
             self._bar.update(work)
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest takes at the pace so far; not a number before anything is done."""
+        if not self._done:
+            return float("nan")
+        return (time.monotonic() - self._began) * max(self._total / self._done - 1, 0.0)
 
     def line(self, text: str) -> None:
         """A line that stays, with the time since the start where there is no bar to show it."""
@@ -59,3 +59,16 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """A time for people: seconds, minutes or hours.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -18,7 +18,7 @@ from kdnb.paths import CHECKOUT as ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-RANGES = [Requirement(text) for text in [*PROJECT["dependencies"], *EXTRAS["book"], *EXTRAS["dev"]]]
+RANGES = [Requirement(text) for text in [*PROJECT["dependencies"], *EXTRAS["book"], *EXTRAS["cluster"], *EXTRAS["dev"]]]
 
 
 def pins(name):
@@ -127,7 +127,8 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
                 assert node.level == 0, f"{path} imports by a relative name"
                 names = [node.module]
             imported |= {name.split(".")[0] for name in names}
-    assert imported - sys.stdlib_module_names - {"kdnb"} == declared
+    optional = {Requirement(text).name for text in EXTRAS["cluster"]} - {"bokeh"}  # distributed imports bokeh
+    assert imported - sys.stdlib_module_names - {"kdnb"} == declared | optional
 
 
 @pytest.fixture(scope="module")

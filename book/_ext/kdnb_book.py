@@ -36,6 +36,8 @@ class Generated(SphinxDirective):
         "profiles": lambda book: reference.profiles(),
         "calibration": lambda book: reference.calibration(book / "calibration"),
         "cost": lambda book: reference.cost(book / "calibration"),
+        "growth": lambda book: reference.growth(),
+        "scaling": lambda book: reference.scaling(book / "calibration"),
         "claims": lambda book: reference.declared(),
         "seeds": lambda book: reference.seeds(book / "results" / "cpu"),
         "power": lambda book: reference.power(book / "results" / "cpu-scratch"),

@@ -8,6 +8,7 @@ import ast
 import inspect
 import math
 import textwrap
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydantic.fields import FieldInfo
 from kdnb.book import figures, opening
 from kdnb.evidence import claims, results, sampling
 from kdnb.evidence import power as power_of
+from kdnb.study import cost as costs
 from kdnb.study import grid, profile
 from kdnb.training import spec
 
@@ -161,6 +163,81 @@ def cost(folder: Path) -> str:
             parts.append(f"| {role} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)
+
+
+CPU_SIZES = costs.Sizes(train=5_000, validation=10_000, classes=100, side=32)
+"""of the images of the profile `cpu`"""
+
+
+def growth(name: str = "cpu", sizes: costs.Sizes = CPU_SIZES) -> str:
+    """What a seed of a profile consists of, what it would cost with more of something, and how many workers can share it.
+
+    Args:
+        sizes: of the profile's images.
+    """
+    settings = profile.load(name)
+    origins = dict.fromkeys(settings.origins, "")
+    study, fifth = (grid.build(settings, "", settings.seeds[:seeds], origins) for seeds in (1, 5))
+    runs = study.of_seed(study.seeds[0])
+    by_id = {run.spec.id: run.spec for run in study.every_run}
+
+    def of_seed(shape: costs.Sizes) -> costs.Cost:
+        groups = [[run.spec for run in group] for group in study.groups(runs)]
+        return costs.together([costs.of_group(group, by_id, {"": shape}) for group in groups])
+
+    now, wide = of_seed(sizes), of_seed(replace(sizes, side=2 * sizes.side))
+    roles = [run.spec.role for run in runs]
+    students, others = roles.count("student"), len(roles) - roles.count("student")
+    rows = [
+        f"A seed of `{name}` at {sizes.side} px is {now.flop / 1e12:,.0f} TFLOP:",
+        "",
+        "| part | grows with | share |",
+        "|---|---|--:|",
+        f"| steps of {others} teachers and reference | teachers × their epochs × images | {now.teachers / now.flop:.0%} |",
+        f"| steps of {students} students | students × their epochs × images | {now.students / now.flop:.0%} |",
+        f"| answers of teachers | groups × their teachers × epochs × images | {now.answers / now.flop:.0%} |",
+        f"| looks at validation images, and measuring | networks × looks | {now.looking / now.flop:.0%} |",
+        "",
+        "| one more | costs, of a seed |",
+        "|---|--:|",
+        "| seed | 100% |",
+        f"| student in a group that is there | {now.students / students / now.flop:.1%} |",
+        f"| teacher, before anyone listens to it | {now.teachers / others / now.flop:.1%} |",
+        f"| doubling of the side, to {2 * sizes.side} px | {wide.flop / now.flop - 1:.0%} |",
+        "",
+        "| workers | one seed, at best | five seeds, at best |",
+        "|--:|--:|--:|",
+    ]
+    for workers in (1, 2, 4, 8, 16):
+        faster = [costs.speed_up(each, workers, {"": sizes}) for each in (study, fifth)]
+        rows.append(f"| {workers} | {faster[0]:.1f} × | {faster[1]:.1f} × |")
+    return "\n".join([*rows, ""])
+
+
+SCALING = "scaling-*.csv"
+"""What ``benchmarks/scaling.py`` writes: scaling-PROFILE.csv."""
+
+
+def scaling(folder: Path) -> str:
+    """How much faster more workers were, as it was measured; a sentence that says how to measure where it was not."""
+    parts = []
+    for path in sorted(folder.glob(SCALING)):
+        runs = pd.read_csv(path)
+        (machine,) = runs["machine"].unique()
+        alone = runs.sort_values("workers")["seconds"].iloc[0]
+        parts += [
+            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {runs['threads'].iloc[0]} "
+            "threads a worker; the cluster's start is counted:",
+            "",
+            "| workers | seconds | faster | at best |",
+            "|--:|--:|--:|--:|",
+            *(
+                f"| {row['workers']} | {row['seconds']:.0f} | {alone / row['seconds']:.2f} × | {row['at_best']:.2f} × |"
+                for row in runs.to_dict("records")
+            ),
+            "",
+        ]
+    return "\n".join(parts) or "Not measured yet; `python benchmarks/scaling.py` measures it.\n"
 
 
 PILOTS = "pilot-*.csv"

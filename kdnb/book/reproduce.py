@@ -19,7 +19,7 @@ from kdnb.book.opening import Parameters, open_results, parameters
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from kdnb.evidence import diff, results
 from kdnb.paths import CHECKOUT
-from kdnb.progress import Progress, in_words
+from kdnb.progress import Progress, duration
 from kdnb.study import execute
 from kdnb.study.estimate import Estimator
 from kdnb.study.grid import Plan
@@ -150,7 +150,7 @@ def training_ahead(plan: Plan, store: Store, asked: Parameters) -> str:
     estimator = Estimator(plan.datasets, device)
     seconds = sum(estimator.group(task.specs, specs) for task in waiting)
     return (
-        f"{name}: {missing} runs to train, about {in_words(seconds)} on this machine ({device.type}); stop it whenever you "
+        f"{name}: {missing} runs to train, about {duration(seconds)} on this machine ({device.type}); stop it whenever you "
         "like, the next call goes on from the last epoch"
     )
 

@@ -1,7 +1,8 @@
 """What is trained, where does it lie, and who trains it?
 
 A profile (`profile`) becomes a grid of cells (`cell`) and runs (`grid`); what the store (`store`) lacks is trained on any
-executor (`execute`), at a cost that is known before (`cost`, `estimate`).
+executor (`execute`), a cluster's too (`cluster`), at a cost that is known before (`cost`, `estimate`). Locks (`locks`) keep two
+processes or machines from training the same run.
 """
 
 from kdnb.study.cell import Cell, Teacher

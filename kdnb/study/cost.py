@@ -143,6 +143,54 @@ def of_group(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapp
     )
 
 
+RUNTIME = 0.8e9
+"""bytes that Python, torch and what they load take before anything is trained"""
+
+
+def of_worker(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapping[str, Sizes]) -> float:
+    """Bytes that a process needs to train a group without a device of its own, rounded up by a fifth; arguments as for
+    `of_group`."""
+    return 1.2 * (RUNTIME + of_group(group, by_id, sizes).memory)
+
+
+def speed_up(study: Study, workers: int, sizes: Mapping[str, Sizes]) -> float:
+    """How many times faster than one worker so many equal ones are at best: groups are not divided, and a group waits for
+    those of its teachers. Weighs groups by their operations; 1 for one worker, and never more than `workers`."""
+    by_id = {run.spec.id: run.spec for run in study.every_run}
+    groups = [[run.spec for run in group] for group in study.groups(study.runs)]
+    costs = [of_group(group, by_id, sizes).flop for group in groups]
+    trained = {spec.id for group in groups for spec in group}
+    needs = [{each for spec in group for each in spec.teachers} & trained for group in groups]
+    return sum(costs) / makespan(costs, [{spec.id for spec in group} for group in groups], needs, workers)
+
+
+def makespan(costs: Sequence[float], makes: Sequence[set[str]], needs: Sequence[set[str]], workers: int) -> float:
+    """When the last task is done, if each free worker takes the first task whose needs are there, as `execute` hands them out.
+
+    Args:
+        costs: of each task, in any unit of time.
+        makes, needs: what each task makes, and what must be made before it begins.
+
+    Raises:
+        ValueError: a task needs what no task makes.
+
+    >>> makespan([2, 2, 1], [{"a"}, {"b"}, {"c"}], [set(), set(), {"a", "b"}], workers=2)
+    3.0
+    """
+    waiting, made, now = list(range(len(costs))), set[str](), 0.0
+    running: list[tuple[float, int]] = []  # when each ends, and which it is
+    while waiting or running:
+        for task in [each for each in waiting if needs[each] <= made][: workers - len(running)]:
+            waiting.remove(task)
+            running.append((now + costs[task], task))
+        if not running:
+            raise ValueError(f"no task makes what {len(waiting)} tasks need")
+        now, done = min(running)
+        running.remove((now, done))
+        made |= makes[done]
+    return now
+
+
 def _forward(spec: RunSpec, images: Sizes) -> float:
     return float(forward(spec.model.name, images.classes, spec.side or images.side))
 

@@ -8,6 +8,7 @@ when what it starts from and learns from is in the store.
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -28,7 +29,7 @@ from torch import Tensor
 from kdnb import environment
 from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError, ProfileError
 from kdnb.images import augment, datasets
-from kdnb.progress import Progress
+from kdnb.progress import Progress, duration
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import DatasetConfig
 from kdnb.study.store import Store
@@ -360,7 +361,7 @@ def execute(
                 failed.update(outcome.failed)
                 if executor is not None:
                     progress.advance(sum(weigh(spec) for spec in task.specs), _label(study, task.specs))
-                progress.line(_line(study, task, outcome, len(done), count))
+                progress.line(_line(study, task, outcome, len(done), count, progress.left))
     report = {f"{study.by_id[run].name}, seed {study.by_id[run].seed}": reason for run, reason in failed.items()}
     return Report(trained, len(done) - trained, report, time.perf_counter() - began)
 
@@ -402,6 +403,7 @@ def _label(study: Study, specs: Iterable[RunSpec]) -> str:
     return names if runs[0].spec.role == "origin" else f"{names}, seed {runs[0].seed}"
 
 
-def _line(study: Study, task: Task, outcome: Outcome, done: int, total: int) -> str:
+def _line(study: Study, task: Task, outcome: Outcome, done: int, total: int, left: float) -> str:
     failures = "".join(f"; {reason}" for reason in outcome.failed.values())
-    return f"{done} of {total} runs: {_label(study, task.specs)} took {outcome.seconds:.1f} s{failures}"
+    ahead = f"; about {duration(left)} left" if done < total and math.isfinite(left) else ""
+    return f"{done} of {total} runs: {_label(study, task.specs)} took {outcome.seconds:.1f} s{failures}{ahead}"

@@ -23,7 +23,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ from torch import Tensor
 from kdnb.errors import StoreError
 from kdnb.images.datasets import Dataset
 from kdnb.paths import own_folder, user_path
+from kdnb.study import locks
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import Observations
 from kdnb.training.spec import RunSpec
@@ -276,12 +277,13 @@ class Store:
         that is killed loses its locks with its life.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store cannot be written, or its file system has no locks (`kdnb.study.locks`).
         """
         folder = self.root / "locks"
         with ExitStack() as held:
             with self._writing():
                 folder.mkdir(parents=True, exist_ok=True)
+                locks.require(folder.absolute())
                 for run in sorted(runs):
                     lock = FileLock(folder / f"{run}.lock")
                     try:
@@ -290,7 +292,25 @@ class Store:
                         warnings.warn(f"another process trains the run {run}; waiting for it", stacklevel=3)
                         lock.acquire()
                     held.callback(lock.release)
+            self.refresh()
             yield
+
+    @contextmanager
+    def beacon(self) -> Iterator[Path]:
+        """A lock that is held meanwhile, for other machines to find held (`kdnb.study.locks.require_held`).
+
+        Raises:
+            StoreError: the store cannot be written, or its file system has no locks.
+        """
+        with ExitStack() as held:
+            with self._writing():
+                path = held.enter_context(locks.beacon(self.root / "locks"))
+            yield path
+
+    def refresh(self) -> None:
+        """Asks the file system anew which runs there are: a machine may remember for a minute that another's were not."""
+        with suppress(FileNotFoundError), os.scandir(self.root / "runs") as found:
+            next(found, None)
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
