@@ -163,6 +163,14 @@ def drop_dead(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_what_kills_every_worker_is_given_up_in_one_line(digits, tmp_path, scheduler):
+    with (
+        pytest.raises(KdnbError, match="every worker that was given a call died before the end of an epoch"),
+        cluster.connect(scheduler, Store(tmp_path)) as executor,
+    ):
+        executor.submit(drop_dead).result(timeout=120)
+
+
 def test_an_error_on_a_worker_is_the_same_error_here(digits, tmp_path, scheduler):
     with (
         pytest.raises(DataError, match=r"^the images are gone$"),

@@ -1,8 +1,14 @@
 """The paper's tables, computed again: every number that is quoted of them."""
 
+import re
+import shlex
+
 import pytest
 
+from kdnb import cli
 from kdnb.evidence import paper
+from kdnb.paths import CHECKOUT
+from kdnb.study import profile
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,29 @@ def test_every_trial_of_every_table_is_there():
     assert len(paper.best()) == 14
     with pytest.raises(ValueError, match="no table of 'mnist'"):
         paper.trials("mnist")
+
+
+# -- the ledger ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", paper.differences(), ids=lambda entry: entry.what)
+def test_what_shows_a_difference_is_there(entry):
+    """A test that is named exists, a command names what the command line has, a file is in the repository."""
+    words = shlex.split(entry.shows.partition("   (")[0])
+    if words[:3] == ["python", "-m", "pytest"]:
+        path, _, pattern = words[3:]
+        names = re.findall(r"^def (test_\w+)", (CHECKOUT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert any(pattern in name for name in names)
+    elif words[0] == "kdnb":
+        command = cli.cli.commands[words[1]]
+        given = command.make_context(words[1], words[2:], resilient_parsing=False).params
+        overrides = given.get("overrides", ())
+        if given["profile"] != "published":
+            assert profile.load(given["profile"], overrides).cells
+    elif words[0] == "python":
+        assert "html" in words[2]
+        exec(words[2].replace("print(", "assert ("), {})
+    elif words[0].startswith(("kdnb/", "book/")):
+        assert (CHECKOUT / words[0]).is_file()
+    else:
+        assert entry.shows.endswith("of the released code")

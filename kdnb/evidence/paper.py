@@ -72,20 +72,22 @@ def correlation(x: str, y: str, dataset: str, within: Within = "") -> float:
 
     >>> round(correlation("agreement", "affinity", "cifar100"), 2)
     0.98
+    >>> round(correlation("accuracy", "accuracy", "cifar100"), 2)
+    1.0
     """
     values = trials(dataset)
     if x not in values or y not in values:
         return float("nan")
-    pair = values[[x, y]]
+    left, right = values[x], values[y]
     if within:
-        pair = pair - pair.groupby(level=within).transform("mean")
-    return float(np.corrcoef(pair[x], pair[y])[0, 1])
+        left, right = (each - each.groupby(level=within).transform("mean") for each in (left, right))
+    return float(np.corrcoef(left, right)[0, 1])
 
 
 def correlation_at(x: str, y: str, dataset: str, student: str) -> float:
     """Pearson's r over the four trials with one student augmentation."""
-    pair = trials(dataset).xs(student, level="student")[[x, y]]
-    return float(np.corrcoef(pair[x], pair[y])[0, 1])
+    values = trials(dataset).xs(student, level="student")
+    return float(np.corrcoef(values[x], values[y])[0, 1])
 
 
 def contrast(measure: str, dataset: str, first: list[tuple[str, str]], second: list[tuple[str, str]]) -> float:
