@@ -67,13 +67,6 @@ def test_the_head_is_one_linear_layer_on_the_mean_over_places():
     assert torch.allclose(network.head(maps), network.classifier(pooled), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["resnet9", "resnet8-w0", "resnet8-w", "resnet8-w16-cifar", ""])
-def test_an_unknown_model_is_named_with_those_there_are(name):
-    with pytest.raises(ProfileError) as caught:
-        build(name)
-    assert all(repr(name) in str(caught.value) and known in str(caught.value) for known in models.NAMES)
-
-
 @pytest.mark.parametrize("name", ["resnet8-w16", "resnet20", "vit-tiny"])
 def test_a_network_without_imagenet_weights_cannot_start_from_them(name):
     with pytest.raises(ProfileError, match=f"no ImageNet weights for '{name}'"):

@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
+from kdnb.training.names import NAMES
 from kdnb.training.spec import (
     CosineSchedule,
     DatasetId,
@@ -161,3 +162,15 @@ def test_an_unknown_augmentation_is_named():
             changed(augmentation=name)
     for name in ("clean", "base", "dial:0", "dial:0.25", "dial:1", "dial:1.0"):
         assert changed(augmentation=name).augmentation == name
+
+
+@pytest.mark.parametrize("name", ["resnet9000", "resnet9", "resnet8-w0", "resnet8-w", "resnet8-w16-cifar", ""])
+def test_an_unknown_network_is_named_with_those_there_are(name):
+    with pytest.raises(ValidationError) as caught:
+        ModelSpec(name=name)
+    assert all(f"no model {name!r}" in str(caught.value) and known in str(caught.value) for known in NAMES)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "resnet8-w5"])
+def test_a_known_network_is_accepted(name):
+    assert ModelSpec(name=name).name == name

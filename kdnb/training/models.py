@@ -25,13 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdnb.errors import DataError, ProfileError
+from kdnb.training.names import NAMES
 from kdnb.training.spec import ModelSpec
 
-NAMES = (
-    "resnet8-w8", "resnet8-w16", "resnet8-w32", "resnet8-w64", "resnet20", "resnet56",
-    "resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar", "vit-tiny",
-)  # fmt: skip
-"""The registry; ``resnet8-w<W>`` takes any width."""
+__all__ = ["NAMES", "Network", "build", "flops", "imagenet_file", "imagenet_weights", "start_from"]
 
 
 class Network(nn.Module):
@@ -55,7 +52,7 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
     """The network, its weights drawn by `seed` without touching the global random state.
 
     Raises:
-        ProfileError: no such network.
+        ProfileError: it takes no images of that side.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
@@ -65,10 +62,8 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
             network = _cifar_resnet((int(spec.name.removeprefix("resnet")) - 2) // 6, classes)
         elif spec.name in ("resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar"):
             return _torchvision_resnet(spec, classes)
-        elif spec.name == "vit-tiny":
-            network = VisionTransformer(side, classes)
         else:
-            raise ProfileError(f"no model {spec.name!r}; choose from {', '.join(NAMES)}")
+            network = VisionTransformer(side, classes)
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and not isinstance(network, VisionTransformer):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -11,10 +11,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdnb.errors import ProfileError
 from kdnb.images import augment
+from kdnb.training import names
 
 FORMAT: Literal[2] = 2
 """Raised only when the code changes what an existing spec trains to, so that old runs are never taken for new ones."""
@@ -102,6 +103,15 @@ Origin = Annotated[FreshOrigin | RunOrigin | ImageNetOrigin | FileOrigin, Field(
 class ModelSpec(Strict):
     name: str
     """A name of `kdnb.training.models.NAMES`."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            names.check(name)
+        except ProfileError as error:
+            raise ValueError(str(error)) from None
+        return name
 
 
 class StepSchedule(Strict):
