@@ -146,6 +146,7 @@ def directions(results: Results) -> Interactive:
     maps = {}
     for number in range(1, DIRECTIONS + 1):
         head = models.build(results.profile.teacher.model, classes, side, seed=number).classifier
+        assert isinstance(head, torch.nn.Linear)
         maps[f"direction {number}"] = {
             f"{METHOD}/clean": torch.einsum("ndhw,d->nhw", features, head.weight.detach().sum(dim=0))
         }

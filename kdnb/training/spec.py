@@ -102,7 +102,9 @@ Origin = Annotated[FreshOrigin | RunOrigin | ImageNetOrigin | FileOrigin, Field(
 
 class ModelSpec(Strict):
     name: str
-    """A name of `kdnb.training.models.NAMES`."""
+    """A name of `kdnb.training.models.NAMES`, or ``torchvision:NAME`` or ``timm:NAME``"""
+    map_layer: str = later("")
+    """for a library's network: the layer whose output is the map, as layer3; empty: the last before the head is found"""
 
     @field_validator("name")
     @classmethod
@@ -112,6 +114,14 @@ class ModelSpec(Strict):
         except ProfileError as error:
             raise ValueError(str(error)) from None
         return name
+
+    @model_validator(mode="after")
+    def _a_layer_is_a_librarys(self) -> "ModelSpec":
+        if self.map_layer and ":" not in self.name:
+            raise ValueError(
+                f"map_layer is for networks of a library, as torchvision:resnet18; {self.name} has one map, leave it out"
+            )
+        return self
 
 
 class StepSchedule(Strict):
