@@ -176,12 +176,30 @@ class Small(nn.Module):
         return self.head(x)
 
 
+class Moody(Small):
+    """One thing in training, another afterwards."""
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(x.tanh() if self.training else x)
+
+
+class Picky(Small):
+    """What it does depends on what it sees."""
+
+    def forward(self, x):
+        return self.head(self.stem(x) if x.mean() > 0 else self.stem(-x))
+
+
+MODELS = {"small": Small, "moody": Moody, "picky": Picky}
+
+
 @pytest.fixture
 def timm(monkeypatch):
     fake = types.ModuleType("timm")
-    fake.is_model = lambda name: name == "small"
-    fake.list_models = lambda: ["small", "vast"]
-    fake.create_model = lambda name, pretrained, num_classes: Small(num_classes)
+    fake.is_model = lambda name: name in MODELS
+    fake.list_models = lambda: list(MODELS)
+    fake.create_model = lambda name, pretrained, num_classes: MODELS[name](num_classes)
     monkeypatch.setitem(sys.modules, "timm", fake)
 
 
@@ -196,6 +214,16 @@ def test_a_network_of_timms_is_taken_apart_where_its_head_pools():
     assert isinstance(network.classifier, nn.Linear)
     assert torch.allclose(network(images), whole(images), atol=1e-5)
     assert torch.equal(network.train().features(images), network.features(images))
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("moody", "timm:moody does other things in training"), ("picky", "the code of timm:picky cannot be taken apart")],
+)
+def test_a_network_that_changes_its_ways_is_refused(name, message):
+    with pytest.raises(ProfileError, match=message):
+        build(f"timm:{name}", 32)
 
 
 @pytest.mark.usefixtures("timm")

@@ -103,6 +103,8 @@ def _of_timm(name: str, classes: int) -> nn.Module:
 
 def _take_out_chance(network: nn.Module) -> None:
     for parent in list(network.modules()):
+        if isinstance(getattr(parent, "drop_rate", None), float):
+            parent.drop_rate = 0.0  # dropout by a function, in torchvision's DenseNet and in timm's networks
         for name, child in parent.named_children():
             dropout = isinstance(child, nn.modules.dropout._DropoutNd)
             if dropout or type(child).__name__ in ("StochasticDepth", "DropPath"):
@@ -254,12 +256,14 @@ def _is_head(network: nn.Module, nodes: list[fx.Node]) -> bool:
     """Whether these are what heads are made of."""
     for module in _modules(network, nodes):
         if isinstance(module, nn.Conv2d):
-            if module.kernel_size != (1, 1):
-                return False
-        elif not (type(module).__module__.startswith("torch.nn.modules") and not [*module.children()]):
+            fits = module.kernel_size == (1, 1)
+        elif [*module.parameters()]:
             kind = type(module).__name__.lower()
-            if not any(word in kind for word in ("norm", "pool", "permute", "flatten")):
-                return False
+            fits = isinstance(module, nn.Linear) or "norm" in kind or "pool" in kind
+        else:
+            fits = True  # a pooling, an activation, a change of shape
+        if not fits:
+            return False
     return all(node.op != "get_attr" for node in nodes)  # no tokens of its own
 
 
