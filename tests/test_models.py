@@ -14,6 +14,7 @@ import torchvision
 from kdnb.errors import DataError, ProfileError
 from kdnb.training import models
 from kdnb.training.models import Network
+from kdnb.training.names import NAMES
 from kdnb.training.spec import ModelSpec
 
 
@@ -32,7 +33,7 @@ def same_weights(first: Network, second: Network) -> bool:
 # -- the registry ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", models.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_every_name_builds_a_network_whose_logits_are_the_head_of_its_features(name):
     network = build(name).eval()

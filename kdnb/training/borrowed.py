@@ -104,7 +104,8 @@ def _of_timm(name: str, classes: int) -> nn.Module:
 def _take_out_chance(network: nn.Module) -> None:
     for parent in list(network.modules()):
         if isinstance(getattr(parent, "drop_rate", None), float):
-            parent.drop_rate = 0.0  # dropout by a function, in torchvision's DenseNet and in timm's networks
+            # Dropout by a function, in torchvision's DenseNet and in timm's networks.
+            setattr(parent, "drop_rate", 0.0)  # noqa: B010  # to mypy a module holds tensors and modules
         for name, child in parent.named_children():
             dropout = isinstance(child, nn.modules.dropout._DropoutNd)
             if dropout or type(child).__name__ in ("StochasticDepth", "DropPath"):

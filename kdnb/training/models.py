@@ -30,10 +30,7 @@ from torch import Tensor, nn
 
 from kdnb.errors import DataError, ProfileError
 from kdnb.training import borrowed
-from kdnb.training.names import NAMES
 from kdnb.training.spec import ModelSpec
-
-__all__ = ["NAMES", "Network", "build", "flops", "imagenet_file", "imagenet_weights", "start_from"]
 
 
 class Network(nn.Module):

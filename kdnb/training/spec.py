@@ -102,7 +102,7 @@ Origin = Annotated[FreshOrigin | RunOrigin | ImageNetOrigin | FileOrigin, Field(
 
 class ModelSpec(Strict):
     name: str
-    """A name of `kdnb.training.models.NAMES`, or ``torchvision:NAME`` or ``timm:NAME``"""
+    """A name of `kdnb.training.names.NAMES`, or ``torchvision:NAME`` or ``timm:NAME``"""
     map_layer: str = later("")
     """for a library's network: the layer whose output is the map, as layer3; empty: the last before the head is found"""
 
