@@ -70,7 +70,7 @@ def test_what_a_step_keeps_is_what_autograd_holds():
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(torch.rand(8, 3, 32, 32))
     real = sum(storage.nbytes() for storage in held.values()) / 8
-    assert cost._network("resnet8-w16", 10, 32).kept == pytest.approx(real, rel=0.02)
+    assert cost._network(ModelSpec(name="resnet8-w16"), 10, 32).kept == pytest.approx(real, rel=0.02)
 
 
 def test_the_disk_is_what_a_small_study_takes(digits, tmp_path):

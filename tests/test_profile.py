@@ -62,6 +62,7 @@ def test_overrides_change_single_settings_and_nothing_that_shares_their_text():
         ),
         ("student.train.epochs=0", r"student\.train\.epochs: .*greater than or equal to 1, got 0"),
         ("student.train.epochs=many", r"student\.train\.epochs: .*valid integer.*got 'many'"),
+        ("teacher.model.name=resnet9000", r"no model 'resnet9000'; choose from resnet8-w8, .*, vit-tiny"),
         ("grid=[{teachers: [[feeble]]}]", r"no augmentation 'feeble'"),
         ("grid=[{teachers: [[{augmentation: weak, origin: Z}]]}]", r"no origin 'Z'; choose from fresh, A, B"),
         ("grid=[{teachers: [[weak]], objectives: [kdd]}]", r"no objective 'kdd'; choose from kd, zscore"),

@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
+from kdnb.training.names import NAMES
 from kdnb.training.spec import (
     CosineSchedule,
     DatasetId,
@@ -57,6 +58,8 @@ SPECS = {
     "cosine": changed(train=TrainSpec(epochs=9, schedule=CosineSchedule(per_epoch=True))),
     "best epoch": changed(train=TrainSpec(epochs=2, schedule=OneCycleSchedule(), keep="best")),
     "of all of ImageNet": changed(origin=ImageNetOrigin(head="pretrained")),
+    "of a library": changed(model=ModelSpec(name="torchvision:resnet18")),
+    "of its third layer": changed(model=ModelSpec(name="torchvision:resnet18", map_layer="layer3")),
     "measured on others": changed(observed=DatasetId(name="digits-30", hash="5" * 16)),
 }
 
@@ -77,6 +80,8 @@ IDS = {
     "cosine": "4054f6ca2cbbdaf7",
     "best epoch": "d95890ecfad75e04",
     "of all of ImageNet": "1234d890db8af05b",
+    "of a library": "773b34a4f41df05b",
+    "of its third layer": "4e0ec594cf8f08c3",
     "measured on others": "6e34815e0907e1fd",
 }
 """Literal on purpose: whoever changes what an id is made of orphans every store, and should mean to."""
@@ -161,3 +166,30 @@ def test_an_unknown_augmentation_is_named():
             changed(augmentation=name)
     for name in ("clean", "base", "dial:0", "dial:0.25", "dial:1", "dial:1.0"):
         assert changed(augmentation=name).augmentation == name
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet9000", "resnet9", "resnet8-w0", "resnet8-w", "resnet8-w16-cifar", "torchvision:", "hub:x", ""]
+)
+def test_an_unknown_network_is_named_with_those_there_are(name):
+    with pytest.raises(ValidationError) as caught:
+        ModelSpec(name=name)
+    assert all(f"no model {name!r}" in str(caught.value) and known in str(caught.value) for known in NAMES)
+
+
+def test_an_unknown_network_of_torchvisions_is_named_with_those_there_are():
+    for name in ("resnet9000", "__init__", "fcn_resnet50"):
+        with pytest.raises(
+            ValidationError, match=f"torchvision has no classifier '{name}'; .*resnet18.*wide_resnet50_2"
+        ):
+            ModelSpec(name=f"torchvision:{name}")
+
+
+def test_a_map_layer_of_a_network_of_the_package_is_an_error():
+    with pytest.raises(ValidationError, match=r"map_layer is for networks of a library.*resnet8-w8 has one map"):
+        ModelSpec(name="resnet8-w8", map_layer="layer3")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "resnet8-w5", "torchvision:resnet34", "timm:any"])
+def test_a_known_network_is_accepted(name):
+    assert ModelSpec(name=name).name == name

@@ -33,6 +33,7 @@ from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
 from kdnb.study import execute
 from kdnb.training import models
+from kdnb.training.spec import ModelSpec
 
 IMAGES = 40
 """The attention explorer has at most this many images; each adds its maps to the page."""
@@ -146,6 +147,7 @@ def directions(results: Results) -> Interactive:
     maps = {}
     for number in range(1, DIRECTIONS + 1):
         head = models.build(results.profile.teacher.model, classes, side, seed=number).classifier
+        assert isinstance(head, torch.nn.Linear)
         maps[f"direction {number}"] = {
             f"{METHOD}/clean": torch.einsum("ndhw,d->nhw", features, head.weight.detach().sum(dim=0))
         }
@@ -158,7 +160,7 @@ def _origin(results: Results) -> models.Network:
     model, name = results.profile.teacher.model, results.about["dataset"]["name"]
     for folder in execute.all_packaged():
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-        if spec["model"] == model.model_dump(mode="json") and spec["dataset"]["name"].startswith(name):
+        if ModelSpec.model_validate(spec["model"]) == model and spec["dataset"]["name"].startswith(name):
             network = models.build(model, len(results.about["dataset"]["classes"]), results.about["dataset"]["side"], 0)
             models.start_from(network, safetensors.torch.load_file(folder / "weights.safetensors"), str(folder))
             return network.eval()

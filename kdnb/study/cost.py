@@ -192,7 +192,7 @@ def makespan(costs: Sequence[float], makes: Sequence[set[str]], needs: Sequence[
 
 
 def _forward(spec: RunSpec, images: Sizes) -> float:
-    return float(forward(spec.model.name, images.classes, spec.side or images.side))
+    return float(forward(spec.model, images.classes, spec.side or images.side))
 
 
 def _looks(spec: RunSpec, images: Sizes, shown: Sizes) -> float:
@@ -212,12 +212,12 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
     networks = 0.0
     for spec in group:
         copies = 4 if spec.train.keep == "best" else 3  # weights, gradients, momentum; the best epoch's
-        networks += copies * FLOAT * _network(spec.model.name, classes, side).weights
+        networks += copies * FLOAT * _network(spec.model, classes, side).weights
     for teacher in {teacher for spec in group for teacher in spec.teachers}:
-        networks += 2 * FLOAT * _network(by_id[teacher].model.name, classes, side).weights  # and its teaching copy
+        networks += 2 * FLOAT * _network(by_id[teacher].model, classes, side).weights  # and its teaching copy
     step = max(
         spec.train.batch_size
-        * _network(spec.model.name, classes, side).kept
+        * _network(spec.model, classes, side).kept
         * (0.5 if spec.train.precision == "bfloat16" else 1.0)
         for spec in group
     )
@@ -230,7 +230,7 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
 
 def _disk(spec: RunSpec, shown: Sizes) -> float:
     """Bytes of a finished run."""
-    about = _network(spec.model.name, shown.classes, spec.side or shown.side)
+    about = _network(spec.model, shown.classes, spec.side or shown.side)
     weights = FLOAT * about.weights
     if spec.role == "origin":
         return weights
@@ -260,9 +260,9 @@ class _Network:
 
 
 @cache
-def _network(name: str, classes: int, side: int) -> _Network:
+def _network(model: ModelSpec, classes: int, side: int) -> _Network:
     """Counted on a device without memory."""
-    network = models.build(ModelSpec(name=name), classes, side, seed=0).to("meta").train()
+    network = models.build(model, classes, side, seed=0).to("meta").train()
     weights = sum(tensor.numel() for tensor in network.state_dict().values())
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     kept: dict[int, Any] = {}

@@ -27,7 +27,7 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
 
     A step costs three forward passes: one forward, two back.
     """
-    once = forward(spec.model.name, len(dataset.classes), spec.side or dataset.side)
+    once = forward(spec.model, len(dataset.classes), spec.side or dataset.side)
     return 3.0 * once * len(dataset.train) * spec.train.epochs
 
 
@@ -41,9 +41,9 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
 
 
 @cache
-def forward(model: str, classes: int, side: int) -> int:
-    """Floating-point operations of a forward pass of one image through the network of that name."""
-    return models.flops(models.build(ModelSpec(name=model), classes, side, seed=0), side)
+def forward(model: ModelSpec, classes: int, side: int) -> int:
+    """Floating-point operations of a forward pass of one image through that network."""
+    return models.flops(models.build(model, classes, side, seed=0), side)
 
 
 class Estimator:
@@ -52,7 +52,7 @@ class Estimator:
     def __init__(self, datasets: Mapping[str, Dataset], device: torch.device) -> None:
         """`datasets` by content hash: the study's own, and those of its origins."""
         self.datasets, self.device = datasets, device
-        self._probed: dict[tuple[str, int, str, str, int | None], tuple[float, float]] = {}
+        self._probed: dict[tuple[ModelSpec, int, str, str, int | None], tuple[float, float]] = {}
 
     def study(self, study: Study, runs: Sequence[Run]) -> float:
         """Seconds to train and observe these runs of a study, one group after the other."""
@@ -91,7 +91,7 @@ class Estimator:
     def probe(self, spec: RunSpec) -> tuple[float, float]:
         """Seconds of a training step (with making its batch), and of a forward pass of one image."""
         settings = spec.train
-        key = (spec.model.name, settings.batch_size, spec.augmentation, settings.precision, spec.side)
+        key = (spec.model, settings.batch_size, spec.augmentation, settings.precision, spec.side)
         if key not in self._probed:
             self._probed[key] = self._time(spec)
         return self._probed[key]
@@ -99,7 +99,7 @@ class Estimator:
     def _time(self, spec: RunSpec) -> tuple[float, float]:
         dataset, batch = self._dataset(spec), spec.train.batch_size
         if self.device.type == "cpu":
-            once = 3 * forward(spec.model.name, len(dataset.classes), spec.side or dataset.side)
+            once = 3 * forward(spec.model, len(dataset.classes), spec.side or dataset.side)
             batch = max(2, min(batch, int(PROBE_WORK / once)))
         size = min(PROBE_BATCHES * batch, len(dataset.train))
         few = replace(dataset, train=dataset.train.select(range(size)))

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdnb.training.models import Network, VisionTransformer
 
@@ -13,8 +13,11 @@ CamClass = Literal["sum", "predicted", "true"]
 def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = None) -> Tensor:
     """Class activation maps: the classifier applied at each place of the feature map, bias included.
 
+    Where the head is more than a linear layer on the mean, HiResCAM (Draelos & Carin 2020) takes their place: the logit's
+    gradient at each place, times the map, summed over channels, times h·w. With such a layer it is the same but for the bias.
+
     Args:
-        network: its `classifier` has weights (K, D).
+        network: its `classifier` has weights (K, D), or is a whole head.
         maps: feature maps (N, D, h, w), what ``network.features`` gives.
         of: ``predicted`` and ``true`` take one class's map (Zhou et al. 2016, eq. 2); ``sum`` adds up those of all
             classes, as the paper's released code does.
@@ -23,10 +26,9 @@ def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = No
     Returns:
         (N, h, w). A constant such as the bias does not survive the scaling of `heatmaps`.
     """
-    weight, bias = network.classifier.weight, network.classifier.bias
     if of == "sum":
-        return torch.einsum("ndhw,d->nhw", maps, weight.sum(dim=0)) + bias.sum()
-    if of == "predicted":
+        chosen = None
+    elif of == "predicted":
         chosen = network.head(maps).argmax(dim=1)
     elif of == "true":
         if labels is None:
@@ -34,7 +36,21 @@ def cam(network: Network, maps: Tensor, of: CamClass, labels: Tensor | None = No
         chosen = labels
     else:
         raise ValueError(f"no class activation map of {of!r}; there are sum, predicted and true")
+    if not isinstance(network.classifier, nn.Linear):
+        return _hires_cam(network, maps, chosen)
+    weight, bias = network.classifier.weight, network.classifier.bias
+    if chosen is None:
+        return torch.einsum("ndhw,d->nhw", maps, weight.sum(dim=0)) + bias.sum()
     return torch.einsum("ndhw,nd->nhw", maps, weight[chosen]) + bias[chosen].view(-1, 1, 1)
+
+
+def _hires_cam(network: Network, maps: Tensor, chosen: Tensor | None) -> Tensor:
+    with torch.enable_grad():
+        maps = maps.detach().requires_grad_()
+        logits = network.head(maps)
+        of = logits if chosen is None else logits.gather(1, chosen.view(-1, 1))
+        (slope,) = torch.autograd.grad(of.sum(), maps)
+    return (slope * maps).sum(dim=1).detach() * maps[0, 0].numel()
 
 
 def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,11 @@ name                        network
 ``resnet18-cifar``          ResNet-18 with a 3×3 stem of stride 1 and no pooling, for 32×32 images
 ``resnet50-cifar``          ResNet-50, likewise
 ``vit-tiny``                a small vision transformer on patches of a eighth of the side, mean-pooled (no class token)
+``torchvision:<NAME>``      any classifier of torchvision.models, random weights, without dropout and stochastic depth
+``timm:<NAME>``             any of timm's, likewise, where timm is installed
 ==========================  ==========================================================================================
+
+The map of a library's network is the last before its head, or the output of its layer `map_layer` (`kdnb.training.borrowed`).
 
 With global average pooling and one linear layer, the class activation map needs no hook: it is the classifier applied
 at each place of the map (`kdnb.training.maps`).
@@ -25,20 +29,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdnb.errors import DataError, ProfileError
+from kdnb.training import borrowed
 from kdnb.training.spec import ModelSpec
-
-NAMES = (
-    "resnet8-w8", "resnet8-w16", "resnet8-w32", "resnet8-w64", "resnet20", "resnet56",
-    "resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar", "vit-tiny",
-)  # fmt: skip
-"""The registry; ``resnet8-w<W>`` takes any width."""
 
 
 class Network(nn.Module):
     """`features` to a map of shape (N, D, h, w), its mean over places, one linear `classifier`."""
 
     features: nn.Module
-    classifier: nn.Linear
+    classifier: nn.Module
     any_width = True
     """whether it takes images that are not square, such as half of one"""
 
@@ -55,20 +54,20 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
     """The network, its weights drawn by `seed` without touching the global random state.
 
     Raises:
-        ProfileError: no such network.
+        ProfileError: it takes no images of that side, or, of a library's network, it is not there or its map is not found.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
+        if ":" in spec.name:
+            return Borrowed(borrowed.take(spec.name, spec.map_layer, classes, side))
         if match := re.fullmatch(r"resnet8-w([1-9]\d*)", spec.name):
             network: Network = _resnet8(int(match[1]), classes)
         elif spec.name in ("resnet20", "resnet56"):
             network = _cifar_resnet((int(spec.name.removeprefix("resnet")) - 2) // 6, classes)
         elif spec.name in ("resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar"):
             return _torchvision_resnet(spec, classes)
-        elif spec.name == "vit-tiny":
-            network = VisionTransformer(side, classes)
         else:
-            raise ProfileError(f"no model {spec.name!r}; choose from {', '.join(NAMES)}")
+            network = VisionTransformer(side, classes)
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and not isinstance(network, VisionTransformer):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -176,6 +175,19 @@ def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         network.maxpool = nn.Identity()
     return TorchvisionResNet(network, classes)
+
+
+class Borrowed(Network):
+    """A library's network in two parts. Where its head is more than a linear layer on the mean, `classifier` is that head."""
+
+    def __init__(self, parts: borrowed.Parts) -> None:
+        super().__init__()
+        self.features, self.classifier, self.any_width = parts.features, parts.classifier, parts.any_width
+
+    def head(self, maps: Tensor) -> Tensor:
+        if isinstance(self.classifier, nn.Linear):
+            return super().head(maps)
+        return self.classifier(maps.clone())  # its first step may write into its input
 
 
 # -- what a network starts from --------------------------------------------------------------------------------------

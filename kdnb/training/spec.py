@@ -11,10 +11,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdnb.errors import ProfileError
 from kdnb.images import augment
+from kdnb.training import names
 
 FORMAT: Literal[2] = 2
 """Raised only when the code changes what an existing spec trains to, so that old runs are never taken for new ones."""
@@ -101,7 +102,26 @@ Origin = Annotated[FreshOrigin | RunOrigin | ImageNetOrigin | FileOrigin, Field(
 
 class ModelSpec(Strict):
     name: str
-    """A name of `kdnb.training.models.NAMES`."""
+    """A name of `kdnb.training.names.NAMES`, or ``torchvision:NAME`` or ``timm:NAME``"""
+    map_layer: str = later("")
+    """for a library's network: the layer whose output is the map, as layer3; empty: the last before the head is found"""
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            names.check(name)
+        except ProfileError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @model_validator(mode="after")
+    def _a_layer_is_a_librarys(self) -> "ModelSpec":
+        if self.map_layer and ":" not in self.name:
+            raise ValueError(
+                f"map_layer is for networks of a library, as torchvision:resnet18; {self.name} has one map, leave it out"
+            )
+        return self
 
 
 class StepSchedule(Strict):
