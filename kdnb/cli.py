@@ -388,8 +388,8 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
         overview = tables.overview(rows).rename_axis(None)
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
     if claims and not curves:
-        chosen = declared.of_profile(study.profile.name)
-        click.echo("\n" + declared.describe(declared.effects(rows, chosen), chosen, study.profile.name))
+        for chosen in (declared.of_profile(study.profile.name), *declared.registered()):
+            click.echo("\n" + declared.describe(declared.effects(rows, chosen), chosen, study.profile.name))
 
 
 @cli.command()

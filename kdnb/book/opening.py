@@ -81,7 +81,8 @@ def open_results(
     name = f"{settings.name}-{_digest(study)}"
     folder = user_path(asked.results) if asked.results else store.root / "results" / name
     try:
-        publish.require_same_study(results.settings(settings, dataset.hash, settings.own_recipes), study.seeds, folder)
+        own = publish.registered(settings)
+        publish.require_same_study(results.settings(settings, dataset.hash, own), study.seeds, folder)
     except IncompleteError:
         if asked.results:
             raise

@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
+from kdnb.errors import ProfileError
 from kdnb.evidence import paper
 from kdnb.evidence.statistics import bootstrap_interval, holm, interval, sign_flip_p, verdict
 
@@ -912,6 +913,31 @@ SETS = {
 }
 
 
+_own_sets: dict[str, ClaimSet] = {}
+
+
+def register(declared: ClaimSet) -> None:
+    """Puts a set of claims of one's own beside those of the paper: ``kdnb table --claims`` judges it after them, and nothing is
+    pooled between the two. A file that a profile names under recipes may call it.
+
+    Raises:
+        ProfileError: a name of the package's sets; two claims of one key, or a key of the package.
+    """
+    if declared.name in SETS:
+        raise ProfileError(f"{declared.name!r} is a set of claims of the package; call yours otherwise")
+    keys = [claim.key for claim in declared.claims]
+    taken = {claim.key for each in SETS.values() for claim in each.claims}
+    for key in keys:
+        if keys.count(key) > 1 or key in taken:
+            raise ProfileError(f"the key {key!r} of {declared.name!r} belongs to another claim; choose another")
+    _own_sets[declared.name] = declared
+
+
+def registered() -> tuple[ClaimSet, ...]:
+    """The sets that somebody registered."""
+    return tuple(_own_sets.values())
+
+
 def of_profile(profile: str) -> ClaimSet:
     """The claims that a profile's results are judged by."""
     return SETS["C" if profile in _SEEN else "K"]
@@ -1043,16 +1069,25 @@ def signed(value: float) -> str:
 _WAY = {1: "up", -1: "down", 0: "no sign"}
 
 
+_READ_PAPERS = [
+    "Each line: the effect in each seed; the sign that the paper predicts; the paper's own values on CIFAR-100 / its long",
+    "tail / ImageNet-LT, where its tables have them. Only the primary (marked *) gets a verdict.",
+]
+_READ_OWN = [
+    "Each line: the effect in each seed, and the sign that was predicted. Only the primary (marked *) gets a verdict.",
+]
+
+
 def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
     """What a table says about the claims, both columns, in words that its number of seeds can bear."""
     judged = {(row["claim"], row["what"]): row for row in verdicts(effects, declared).to_dict("records")}
     seeds = effects["seed"].nunique()
+    whose = "The paper's claims" if declared.name in SETS else "Your own claims"
     lines = [
-        f"The paper's claims as the profile {profile} shows them ({declared.name}, version {declared.version}:",
+        f"{whose} as the profile {profile} shows them ({declared.name}, version {declared.version}:",
         f"{declared.about}).",
-        "Each line: the effect in each seed; the sign that the paper predicts; the paper's own values on CIFAR-100 / its long",
-        "tail / ImageNet-LT, where its tables have them. Only the primary (marked *) gets a verdict.",
     ]
+    lines += _READ_PAPERS if declared.name in SETS else _READ_OWN
     for claim in declared.claims:
         lines += ["", f"{claim.key}  {claim.statement} ({claim.where})"]
         found = effects[effects["claim"] == claim.key]

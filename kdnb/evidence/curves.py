@@ -15,10 +15,11 @@ K4         map, threshold (0.1 to 0.9), views, images; IoU for each image, over 
 K5         the same, and whether the student's augmentation is held fixed
 K6         as K1, and whether the student's augmentation is held fixed
 K9         the form of the calibration error, views, images
+others     of a user's own claim about fidelity as K1, about anything else views and images
 =========  =============================================================================================================
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, cast
@@ -26,7 +27,7 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 
-from kdnb.evidence import claims
+from kdnb.evidence import claims, measures
 from kdnb.evidence.claims import ACCURACY, Association, Cell, Claim, Contrast, Estimand, Index, Measure
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
@@ -44,6 +45,13 @@ FIDELITY: dict[str, tuple[str, str, Literal[-1, 1]]] = {
     "KL divergence, released": ("divergence", "as-released", -1),
 }
 """what it is called → measure, form, and whether more of it is more fidelity"""
+
+
+def fidelity() -> dict[str, tuple[str, str, Literal[-1, 1]]]:
+    """`FIDELITY`, and the measures of it that users registered."""
+    own = {each.name: (each.name, "textbook", each.fidelity) for each in measures.registered().values()}
+    return FIDELITY | {name: (measure, form, way) for name, (measure, form, way) in own.items() if way}
+
 
 OF_BOTH = frozenset(measure for measure, _, _ in FIDELITY.values())
 """measures of a student against its teachers together"""
@@ -82,8 +90,17 @@ def specifications(found: Results) -> pd.DataFrame:
     gives; ``declared`` marks the primary, ``paper`` the paper's own way as its text or released code has it. What the results
     lack gives no row.
     """
-    index, rows = Index(found.table), []
-    for claim in found.claim_set.claims:
+    decided = of_table(found.table, found.claim_set.claims).to_dict("records")
+    rows = [*decided, *_of_attention(found, Index(found.table))]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def of_table(table: pd.DataFrame, declared: Iterable[Claim]) -> pd.DataFrame:
+    """The same of the claims that the tidy table decides, which are all but K4 and K5, and may be a user's own: of these,
+    contrasts only."""
+    index, known = Index(table), fidelity()
+    rows: list[dict[str, object]] = []
+    for claim in declared:
         if claim.primary is None or claim.key in ("K4", "K5"):
             continue
         for each in _of_table(claim):
@@ -92,13 +109,12 @@ def specifications(found: Results) -> pd.DataFrame:
                 if found_there is None:
                     continue
                 effect = size = each.way * found_there
-                if isinstance(each.estimand, Contrast) and each.choices.get("measure") in FIDELITY:
+                if isinstance(each.estimand, Contrast) and each.choices.get("measure") in known:
                     cells = dict.fromkeys([*index.trials, *(cell for _, cell, _ in each.estimand.terms)])
                     values = [index.value(seed, cell, each.estimand.terms[0][2]) for cell in cells]
                     spread = float(np.std([value for value in values if value is not None]))
                     size = effect / spread if spread else 0.0
                 rows.append(_row(claim, each.choices, seed, effect, size, each.estimand == claim.primary))
-    rows += _of_attention(found, index)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -107,7 +123,8 @@ def _row(
 ) -> dict[str, object]:
     assert claim.primary is not None
     side = claim.primary.predicted or 1
-    paper = all(choices.get(name) == value for name, value in _PAPER[claim.key].items())
+    papers = _PAPER.get(claim.key)
+    paper = papers is not None and all(choices.get(name) == value for name, value in papers.items())
     made = dict.fromkeys(CHOICES, "") | dict(choices)
     told = {"effect": effect, "size": size, "side": side, "as_predicted": effect * side > 0}
     return {"claim": claim.key, **made, "seed": seed, **told, "declared": declared, "paper": paper}
@@ -145,9 +162,16 @@ def _of_table(claim: Claim) -> Iterator[_Specification]:
         for (name, (measure, form)), view, split in product(CALIBRATION.items(), VIEWS, SPLITS):
             by = Measure(measure, form, split, view)
             yield _Specification({"measure": name, "view": view, "images": split}, _measured(primary, by))
+    elif claim.key not in _PAPER and not isinstance(primary, Contrast):
+        return
+    elif claim.key not in _PAPER and not _is_fidelity(cast(Contrast, primary)):
+        same = cast(Contrast, primary).terms[0][2]
+        for view, split in product(VIEWS, SPLITS):
+            choices = {"measure": same.name, "view": view, "images": split}
+            yield _Specification(choices, _measured(primary, replace(same, view=view, split=split)))
     else:
         answers = {"about whole images": "ensemble", "about halves": "halves"}
-        for (name, (measure, form, way)), view, split in product(FIDELITY.items(), VIEWS, SPLITS):
+        for (name, (measure, form, way)), view, split in product(fidelity().items(), VIEWS, SPLITS):
             by = Measure(measure, form, split, view, "ensemble")
             choices = {"measure": name, "view": view, "images": split}
             if claim.key == "K3":
@@ -160,6 +184,11 @@ def _of_table(claim: Claim) -> Iterator[_Specification]:
                     yield _Specification(choices | {"held fixed": words}, estimand, way)
             else:
                 yield _Specification(choices, _measured(primary, by), way)
+
+
+def _is_fidelity(primary: Contrast) -> bool:
+    named = {measure for measure, _, _ in fidelity().values()}
+    return all(measure.name in named and measure.against == "ensemble" for _, _, measure in primary.terms)
 
 
 def _measured(primary: Estimand, by: Measure) -> Estimand:

@@ -5,18 +5,27 @@ Throughout, `logits` are (N, K) in any float type, `labels` (N,) class numbers; 
 `ensemble_logits`. Values are plain floats. Probabilities are computed in double precision from log-softmax, so that
 nothing underflows; classes are pooled (micro averages) wherever an average over them would otherwise be possible.
 
+A measure of one's own is a function that `register` names.
+
 Raises, in all functions: ValueError where shapes do not fit, where there is no image, or where a logit is not finite.
 """
 
+import hashlib
+import inspect
+import re
+import textwrap
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from kdnb.errors import ProfileError
 
 BATCH = 128
 """Images in a batch, for the forms that the released code averages over batches."""
@@ -328,3 +337,102 @@ def rest_against_each(measure: Callable[[Tensor, Tensor], float], teachers: Sequ
         measure(ensemble_logits([*teachers[:place], *teachers[place + 1 :]]), one) for place, one in enumerate(teachers)
     ]
     return float(np.mean(values))
+
+
+# -- a measure of one's own ------------------------------------------------------------------------------------------
+
+NAMES = (
+    "accuracy", "teachers_accuracy", "entropy", "calibration_error", "calibration_error_scaled", "affinity",
+    "train_validation_gap", "agreement", "agreement_on_errors", "divergence", "mutual_information",
+    "mutual_information_score", "adjusted_mutual_information", "error_consistency",
+    "attention_iou", "chance_iou", "excess_iou", "mask_area",
+)  # fmt: skip
+"""what the package's measures are called in the table"""
+
+
+@dataclass(frozen=True)
+class OwnMeasure:
+    """A measure that a user registered."""
+
+    name: str
+    function: Callable[..., Any]
+    of: Literal["network", "student"]
+    fidelity: Literal[-1, 0, 1]
+    """1: more of it is more fidelity, −1: less; 0: it is no measure of fidelity"""
+    identity: str
+    """what tells it from others of its name"""
+
+    @property
+    def against(self) -> str:
+        """what the table's column of that name says"""
+        return "ensemble" if self.of == "student" else ""
+
+    def value(self, *given: Tensor) -> float:
+        """Raises:
+        ProfileError: the function fails, or gives no number."""
+        try:
+            return float(self.function(*(each.clone() for each in given)))
+        except Exception as error:
+            raise ProfileError(f"the measure {self.name!r} fails: {type(error).__name__}: {error}") from error
+
+
+_own: dict[str, OwnMeasure] = {}
+
+
+def register(
+    name: str,
+    *,
+    of: Literal["network", "student"] = "network",
+    fidelity: Literal[-1, 0, 1] = 0,
+    version: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function as the measure `name`, as a decorator::
+
+        @register("same_mistakes", of="student", fidelity=1)
+        def same_mistakes(teachers, student, labels):
+            theirs, ours = teachers.argmax(dim=1), student.argmax(dim=1)
+            return ((theirs == ours) & (ours != labels)).double().mean()
+
+    The table has it for each split and view, as it has the package's. No training is needed for a new one.
+
+    Args:
+        of: ``network``: the function takes the logits (N, K) and labels (N,) of each network; ``student``: the mean logits of
+            a student's teachers, its own, and labels. It returns a number; NaN where it is not defined.
+        fidelity: of a student's, whether more of it is more fidelity (1) or less (−1): it then stands in the specification
+            curves of the claims about fidelity; 0 leaves it out of them.
+        version: what tells this measure from others of its name; by default the function's source. Published results say it.
+
+    Raises:
+        ProfileError: a name of the package, or one that is none; a measure of fidelity that sees one network; a function
+            without source and version.
+    """
+    if name in NAMES:
+        raise ProfileError(f"{name!r} is a measure of the package; register yours by another name")
+    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name):
+        raise ProfileError(f"a measure cannot be called {name!r}; use small letters, digits and underscores")
+    if of not in ("network", "student") or fidelity not in (-1, 0, 1):
+        raise ProfileError(
+            f"{name!r} is of {of!r} with fidelity {fidelity!r}; choose network or student, and −1, 0 or 1"
+        )
+    if fidelity and of == "network":
+        raise ProfileError(f"{name!r} sees one network and cannot measure fidelity; register it with of='student'")
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        text = version
+        if text is None:
+            try:
+                text = textwrap.dedent(inspect.getsource(function))
+            except (OSError, TypeError):
+                raise ProfileError(
+                    f"the source of {name!r} cannot be read; register it with a version, as version='1'"
+                ) from None
+        identity = hashlib.sha256(f"{of} {fidelity}\n{text}".encode()).hexdigest()[:16]
+        _own[name] = OwnMeasure(name, function, of, fidelity, identity)
+        return function
+
+    return decorate
+
+
+def registered() -> Mapping[str, OwnMeasure]:
+    """The measures that somebody registered, by name."""
+    return dict(_own)

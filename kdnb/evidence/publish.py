@@ -56,7 +56,7 @@ def publish(
         StoreError: the folder cannot be written, or an entry is damaged.
     """
     folder = Path(folder)
-    require_same_study(results.settings(study.profile, dataset.hash, study.profile.own_recipes), study.seeds, folder)
+    require_same_study(results.settings(study.profile, dataset.hash, registered(study.profile)), study.seeds, folder)
     made: dict[int, dict[str, bytes]] = {}
     first = min({*study.seeds, *results.published_seeds(folder)})
     explorer: bytes | None = None
@@ -147,7 +147,7 @@ def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
         "kdnb": __version__,
         "claims": claims.of_profile(study.profile.name).name,
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
-        "recipes": study.profile.own_recipes,
+        "recipes": registered(study.profile),
         "origins": origins,
         "dataset": {
             "name": dataset.name,
@@ -160,6 +160,13 @@ def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
             "std": list(dataset.std),
         },
     }
+
+
+def registered(profile: Profile) -> dict[str, str]:
+    """name → identity, of all of a user's own that results depend on: augmentations, kinds of objectives (``objective:KIND``)
+    and measures (``measure:NAME``)."""
+    own = {f"measure:{name}": each.identity for name, each in sorted(measures.registered().items())}
+    return profile.own_recipes | own
 
 
 def _without_paths(profile: Profile, dataset: Dataset) -> Profile:

@@ -317,7 +317,7 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
 
 def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
     """What makes a study this one and no other, by dotted name: its profile but for name, description and seeds, the images,
-    and the identities of its augmentations of one's own."""
+    and the identities of its augmentations, objectives and measures of one's own."""
     flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds", "recipes", "readings"})))
     flat |= {f"recipes.{name}": identity for name, identity in recipes.items()}
     path, theirs = flat["dataset.train_list"], profile.teacher_dataset

@@ -11,8 +11,8 @@ column          meaning
 ``origin``      the teachers' origins, likewise (``A+A``)
 ``student``     the student's augmentation; empty for others
 ``objective``   the profile's name of it; ``none`` for a student without teachers, empty for others
-``measure``     name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`; ``teachers_accuracy``: of the mean
-                of the logits that a student is compared with
+``measure``     name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`, or of one that a user registered;
+                ``teachers_accuracy``: of the mean of the logits that a student is compared with
 ``form``        textbook; paper (as its text has it, where that is another); as-released (as its code computes it)
 ``split``       validation, or train: the fixed sample of training images
 ``view``        of the images: clean, weak, strong, base, any other recipe; ``own``: the run's own augmentation, again
@@ -124,6 +124,12 @@ def _row(
     return {"measure": measure, "form": form, "split": split, "view": view, "value": value} | more
 
 
+def _own(where: Mapping[str, str], of: str, *given: Tensor) -> list[Row]:
+    """What users' measures make of a network, or of a student and its teachers."""
+    own = [each for each in measures.registered().values() if each.of == of]
+    return [_row(each.name, each.value(*given), **where, against=each.against) for each in own]
+
+
 def _and_own(rows: Sequence[Row], own: str) -> Iterator[Row]:
     """The rows, and those on the run's own view once more under that name."""
     for row in rows:
@@ -168,6 +174,7 @@ def alone(entry: Entry) -> Iterator[Row]:
             if view == BASE != own:
                 continue
             rows.append(_row("entropy", measures.entropy(logits), **where))
+            rows += _own(where, "network", logits, labels[split])
             for form, kind in (("textbook", "weighted"), ("as-released", "as-released")):
                 error = measures.calibration_error(logits, labels[split], cast(Any, kind))
                 rows.append(_row("calibration_error", error, form, **where))
@@ -218,6 +225,7 @@ def fidelity(student: Entry, teachers: Mapping[str, Entry]) -> Iterator[Row]:
             found = _following(mean, ours, labels, adjusted=shown and split == "validation")
             rows += [_row(name, value, **where, against="ensemble") for name, value in found.items()]
             rows.append(_row("teachers_accuracy", measures.accuracy(mean, labels), **where, against="ensemble"))
+            rows += _own(where, "student", mean, ours, labels)
             if view == own or (shown and split == "validation"):
                 released = _as_released(mean, ours, labels)
                 rows += [
@@ -402,14 +410,16 @@ SHOWN: dict[str, dict[str, str]] = {
     "IoU": _VALIDATION | {"measure": "attention_iou", "method": "cam-predicted", "role": "ensemble", "against": ""},
     "chance": _VALIDATION | {"measure": "chance_iou", "method": "cam-predicted"},
 }
-"""The columns of the table that a person reads: one measure each, on clean validation images; affinity and gap on own views."""
+"""The columns of the table that a person reads: one measure each, on clean validation images; affinity and gap on own views.
+Measures that users registered come after them, by their names."""
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
     """A line for each run or ensemble, its mean over seeds of the measures in `SHOWN`."""
+    own = {each.name: _VALIDATION | {"measure": each.name} for each in measures.registered().values()}
     columns = {
         title: select(table, **cast(dict[str, Any], where)).groupby("run", sort=False)["value"].mean()
-        for title, where in SHOWN.items()
+        for title, where in (SHOWN | own).items()
     }
     order = list(dict.fromkeys(table["run"]))
     return pd.DataFrame(columns).reindex(order)

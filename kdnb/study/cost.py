@@ -18,7 +18,7 @@ from kdnb.study.estimate import forward, passes
 from kdnb.study.grid import Study
 from kdnb.training import models
 from kdnb.training.answers import CHUNK
-from kdnb.training.objectives import KINDS
+from kdnb.training.objectives import kind_of
 from kdnb.training.observe import VIEWS
 from kdnb.training.spec import ModelSpec, RunSpec
 from kdnb.training.train import PREPARED
@@ -223,7 +223,7 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
     )
     made = min(CHUNK, images.train) * pixels * (1 + 2 * FLOAT)  # uint8, and float before and after resampling
     kinds = {spec.objective.kind for spec in group if spec.objective}
-    prepared = min(PREPARED, images.train) * pixels if any(KINDS[kind].matched for kind in kinds) else 0
+    prepared = min(PREPARED, images.train) * pixels if any(kind_of(kind).matched for kind in kinds) else 0
     observed = max(shown.validation, min(shown.train, group[0].observe.train_sample)) * pixels
     return networks + max(step + made, prepared + made, observed + made)
 

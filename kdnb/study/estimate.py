@@ -11,7 +11,7 @@ from kdnb.images.datasets import Dataset
 from kdnb.study.grid import Run, Study
 from kdnb.training import models, train
 from kdnb.training.answers import Normaliser, logits
-from kdnb.training.objectives import KINDS
+from kdnb.training.objectives import kind_of
 from kdnb.training.observe import VIEWS
 from kdnb.training.spec import FreshOrigin, ModelSpec, RunSpec
 
@@ -35,7 +35,7 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
     """What the teachers of a run must answer in each batch: (teacher, side or empty, whether it is untrained)."""
     if spec.objective is None:
         return set()
-    hears = KINDS[spec.objective.kind].hears
+    hears = kind_of(spec.objective.kind).hears
     sides = spec.objective.sides or ("",) * len(spec.teachers)
     return {(teacher, side, hears == "untrained") for teacher, side in zip(spec.teachers, sides, strict=True)}
 

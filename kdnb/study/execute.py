@@ -33,8 +33,7 @@ from kdnb.progress import Progress, duration
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import DatasetConfig
 from kdnb.study.store import Store
-from kdnb.training import models
-from kdnb.training.objectives import KINDS
+from kdnb.training import models, objectives
 from kdnb.training.observe import observe
 from kdnb.training.spec import FreshOrigin, RunOrigin, RunSpec
 from kdnb.training.train import OnEpoch, Trained, initial, train
@@ -55,7 +54,7 @@ class Task:
     files: tuple[tuple[str, str], ...] = ()
     """(SHA-256, path) of the weights that runs start from"""
     recipes: tuple[str, ...] = ()
-    """files that register the augmentations of one's own; another process must run them first"""
+    """files that register augmentations and objectives of one's own; another process must run them first"""
     observed: DatasetConfig | None = None
     """the images that it is measured on, where they are others"""
 
@@ -184,15 +183,26 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
 
 
 def _register(task: Task) -> None:
+    if not all(_is_registered(spec) for spec in task.specs):
+        for path in task.recipes:
+            augment.load_recipes(path)
     for spec in task.specs:
-        if augment.registered_identity(spec.augmentation) != spec.recipe:
-            for path in task.recipes:
-                augment.load_recipes(path)
         if augment.registered_identity(spec.augmentation) != spec.recipe:
             raise ProfileError(
                 f"the augmentation {spec.augmentation!r} is another than when the study was planned, or is not registered in "
                 "this process; register it in a file that the profile names under recipes, and plan again"
             )
+        if not _is_registered(spec) and spec.objective:
+            raise ProfileError(
+                f"the objective {spec.objective.kind!r} is another than when the study was planned, or is not registered in "
+                "this process; register it in a file that the profile names under recipes, and plan again"
+            )
+
+
+def _is_registered(spec: RunSpec) -> bool:
+    """Whether this process knows the augmentation and the objective that the run was planned with."""
+    taught = objectives.registered_identity(spec.objective.kind) if spec.objective else ""
+    return (augment.registered_identity(spec.augmentation), taught) == (spec.recipe, spec.objective_code)
 
 
 def _untrained(
@@ -202,7 +212,7 @@ def _untrained(
     wanted = {
         teacher
         for spec in specs
-        if spec.objective and KINDS[spec.objective.kind].hears == "untrained"
+        if spec.objective and objectives.kind_of(spec.objective.kind).hears == "untrained"
         for teacher in spec.teachers
     }
     networks = {}

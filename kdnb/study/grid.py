@@ -14,7 +14,7 @@ from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
 from kdnb.study.profile import DatasetConfig, ImageNet, NetworkConfig, Profile, TrainedOrigin, WeightsFile
-from kdnb.training import models
+from kdnb.training import models, objectives
 from kdnb.training.spec import (
     DatasetId,
     FileOrigin,
@@ -297,6 +297,7 @@ def _student(
 ) -> Run:
     own = [teachers[teacher] for teacher in of.teachers]
     train = profile.student.train if own else profile.alone or profile.student.train
+    objective = profile.objectives[of.objective] if own else None
     spec = _spec(
         profile,
         "student",
@@ -305,7 +306,8 @@ def _student(
         dataset=dataset,
         seed=seed,
         teachers=tuple(teacher.spec.id for teacher in own),
-        objective=profile.objectives[of.objective] if own else None,
+        objective=objective,
+        objective_code=objectives.registered_identity(objective.kind) if objective else "",
     )
     columns = {"run": notation.student(of), "role": "student"} | cell.student_columns(of)
     return Run(notation.student(of), spec, columns, profile.dataset, tuple(teacher.name for teacher in own))

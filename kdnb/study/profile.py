@@ -19,6 +19,7 @@ from kdnb.errors import ProfileError
 from kdnb.images import augment, datasets
 from kdnb.paths import user_path
 from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Notation, Teacher
+from kdnb.training import objectives
 from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
@@ -150,7 +151,7 @@ class Profile(Strict):
     readings: dict[Name, dict[str, Any]] = Field(default={})
     """what other readings set, by dotted path; `--set recipe=NAME` chooses one"""
     recipes: tuple[str, ...] = ()
-    """Python files, found from the profile's folder, that register augmentations of one's own"""
+    """Python files, found from the profile's folder, that register augmentations, objectives and measures of one's own"""
     dataset: DatasetConfig
     """the images"""
     teacher_dataset: DatasetConfig | None = None
@@ -254,10 +255,13 @@ class Profile(Strict):
 
     @property
     def own_recipes(self) -> dict[str, str]:
-        """name → identity, of the augmentations in the grid that somebody registered"""
+        """name → identity, of what the grid has that somebody registered: augmentations, and kinds of objectives as
+        ``objective:KIND``"""
         used = {name for each in self.cells for name in (each.student, *(t.augmentation for t in each.teachers))}
         used = {self.augmentations.get(name, name) for name in used}
         identities = {name: augment.registered_identity(name) for name in sorted(used)}
+        kinds = {self.objectives[each.objective].kind for each in self.cells if each.objective != NONE}
+        identities |= {f"objective:{kind}": objectives.registered_identity(kind) for kind in sorted(kinds)}
         return {name: identity for name, identity in identities.items() if identity}
 
 

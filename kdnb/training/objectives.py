@@ -21,18 +21,27 @@ The last four are controls. An equal temperature is not an equal softness, so wh
 than the teacher's logits, τ is the temperature at which the *mean entropy* of the targets is that of ``kd``
 (`matched_temperature`). It is found before training from the training images in views of the student's kind, follows
 from the spec alone, and is noted in the log. The weight T² stays that of ``kd``, so that the teachers pull about as hard.
+
+A kind of one's own is a function that `register` names; an objective can be of it wherever it can be of these.
 """
 
+import hashlib
+import inspect
 import math
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdnb.training.spec import Objective
+from kdnb.errors import ProfileError
+
+if TYPE_CHECKING:
+    from kdnb.training.spec import Objective
 
 Answer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(a teacher's logits (N, K), labels (N,), class means (K, K) or None) → the logits (N, K) that stand in their place."""
@@ -95,8 +104,118 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+def kind_of(name: str) -> Kind:
+    """The kind of that name: one of the module's description, or as `register` was given.
+
+    Raises:
+        ProfileError: no such kind.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    if name in _own:
+        return _own[name].kind
+    raise ProfileError(
+        f"no kind of objective {name!r}; choose from {', '.join([*KINDS, *_own])}, or register your own in a file that the "
+        "profile names under recipes"
+    )
+
+
+# -- a kind of one's own ---------------------------------------------------------------------------------------------
+
+OwnAnswer = Callable[[Tensor, Tensor], Tensor]
+"""(a teacher's logits (N, K), labels (N,)) → the logits (N, K) that stand in their place"""
+
+
+@dataclass(frozen=True)
+class _Own:
+    kind: Kind
+    identity: str
+
+
+_own: dict[str, _Own] = {}
+
+
+def register(
+    name: str, *, standardises: bool = False, matched: bool = True, version: str | None = None
+) -> Callable[[OwnAnswer], OwnAnswer]:
+    """Registers a function as the kind of objective `name`, as a decorator:
+
+    >>> @register("corrected")
+    ... def corrected(logits, labels):
+    ...     top, truth = logits.max(dim=1, keepdim=True), logits.gather(1, labels[:, None])
+    ...     return logits.scatter(1, top.indices, truth).scatter(1, labels[:, None], top.values)
+    >>> kind_of("corrected").matched
+    True
+
+    The function is called in each step, for each teacher, with float32 logits (N, K) of the batch and class numbers (N,), and
+    returns the logits that the student is to match, of the same shape, device and type. All else is the formula in the
+    module's description. It must give the same answer to the same logits, and finite ones; that is checked in each step
+    but for chance, which is checked when it is first used.
+
+    Args:
+        standardises: both sides' logits, as ``zscore``.
+        matched: soften the answers to the mean entropy of those of ``kd``; False takes the objective's own temperature.
+        version: what tells this kind from others of its name, part of the ids of runs. By default it is the function's source,
+            so that an edited kind trains anew; what the function calls elsewhere is not part of it: name a version then.
+
+    Raises:
+        ProfileError: a name of the package, or one that cannot stand in a profile; a function without source and version.
+    """
+    if name in KINDS:
+        raise ProfileError(f"{name!r} is a kind of objective of the package; register yours by another name")
+    if not re.fullmatch("[a-z][a-z0-9-]{0,39}", name):
+        raise ProfileError(f"a kind of objective cannot be called {name!r}; use small letters, digits and hyphens")
+
+    def decorate(answer: OwnAnswer) -> OwnAnswer:
+        kind = Kind(_checked(name, answer), standardises=standardises, matched=matched)
+        _own[name] = _Own(kind, _identity(answer, name, (standardises, matched), version))
+        return answer
+
+    return decorate
+
+
+def _checked(name: str, answer: OwnAnswer) -> Answer:
+    """The function, which is asked twice the first time, and raises ProfileError where it breaks a rule."""
+    asked = False
+
+    def checked(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
+        nonlocal asked
+        given = answer(logits.clone(), labels.clone())
+        if given.shape != logits.shape or given.dtype != logits.dtype or given.device != logits.device:
+            raise ProfileError(
+                f"the objective {name!r} made {given.dtype} {tuple(given.shape)} on {given.device} of {logits.dtype} "
+                f"{tuple(logits.shape)} on {logits.device}; it must keep all three"
+            )
+        if logits.isfinite().all() and not given.isfinite().all():
+            raise ProfileError(f"the objective {name!r} gave logits that are not finite; use −100 for no chance at all")
+        if not asked and not torch.equal(given, answer(logits.clone(), labels.clone())):
+            raise ProfileError(
+                f"the objective {name!r} gives another answer to the same logits; take nothing from a generator"
+            )
+        asked = True
+        return given
+
+    return checked
+
+
+def _identity(answer: OwnAnswer, name: str, settings: tuple[bool, bool], version: str | None) -> str:
+    if version is None:
+        try:
+            version = textwrap.dedent(inspect.getsource(answer))
+        except (OSError, TypeError):
+            raise ProfileError(
+                f"the source of {name!r} cannot be read; register it with a version, as version='1'"
+            ) from None
+    return hashlib.sha256(f"{settings}\n{version}".encode()).hexdigest()[:16]
+
+
+def registered_identity(name: str) -> str:
+    """What tells a user's kind of objective from others of its name; empty for a kind of the package."""
+    return _own[name].identity if name in _own else ""
+
+
 def answers(
-    objective: Objective, teachers: Sequence[Tensor], labels: Tensor, means: Sequence[Tensor | None] = ()
+    objective: "Objective", teachers: Sequence[Tensor], labels: Tensor, means: Sequence[Tensor | None] = ()
 ) -> list[Tensor]:
     """The logits that a student is to match, one (N, K) for each teacher.
 
@@ -104,7 +223,7 @@ def answers(
         teachers: what each teacher answered to what it hears (whole views, halves; an untrained network's answers).
         means: each teacher's `class_means`, for that kind.
     """
-    kind = KINDS[objective.kind]
+    kind = kind_of(objective.kind)
     given = [kind.answer(t, labels, m) for t, m in zip(teachers, means or [None] * len(teachers), strict=True)]
     return [standardised(each) for each in given] if kind.standardises else given
 
@@ -113,7 +232,7 @@ def loss(
     student: Tensor,
     labels: Tensor,
     answers: Sequence[Tensor],
-    objective: Objective | None,
+    objective: "Objective | None",
     temperature: float | None = None,
 ) -> Tensor:
     """The formula in the module's description; plain cross-entropy without teachers.
@@ -140,7 +259,7 @@ def loss(
     if objective is None:
         return hard
     own, tau = objective.temperature, temperature or objective.temperature
-    if KINDS[objective.kind].standardises:
+    if kind_of(objective.kind).standardises:
         log_student = F.log_softmax(standardised(student) / tau, dim=1)
     else:
         log_student = F.log_softmax(student / own, dim=1)

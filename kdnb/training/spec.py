@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from kdnb.errors import ProfileError
 from kdnb.images import augment
-from kdnb.training import names
+from kdnb.training import names, objectives
 
 FORMAT: Literal[2] = 2
 """Raised only when the code changes what an existing spec trains to, so that old runs are never taken for new ones."""
@@ -194,11 +194,20 @@ class TrainSpec(Strict):
 Side = Literal["left", "right"]
 
 
+def _kind_name(name: str) -> str:
+    try:
+        objectives.kind_of(name)
+    except ProfileError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
 class Objective(Strict):
     """What a student with teachers minimises; `kdnb.training.objectives` has the formulas and the sources."""
 
-    kind: Literal["kd", "zscore", "half", "class-mean", "shuffled", "untrained", "label-smoothing"] = "kd"
-    """kd: each teacher's answers; zscore: standardised logits; half: answers to half of each view; the others are controls"""
+    kind: Annotated[str, AfterValidator(_kind_name)] = "kd"
+    """kd: each teacher's answers; zscore: standardised logits; half: answers to half of each view; class-mean, shuffled,
+    untrained, label-smoothing: controls; or one that a user registered"""
     mix: Literal["alpha", "sum"] = "alpha"
     """alpha: α·CE + (1 − α)·T²·KL, as the released scripts; sum: CE + T²·soft cross-entropy, as the paper's equations 6–8"""
     temperature: float = Field(3.0, gt=0)
@@ -265,6 +274,8 @@ class RunSpec(Strict):
     teachers: tuple[str, ...] = ()
     """ids of the teachers' runs, in order"""
     objective: Objective | None = None
+    objective_code: str = later("")
+    """identity of a kind of objective that a user registered, which changes with its code; empty for those of the package"""
 
     @model_validator(mode="after")
     def _teachers_and_objective_belong_together(self) -> "RunSpec":

@@ -93,7 +93,7 @@ class _Learner:
     def softness(self) -> list[_Source]:
         """whose plain answers its targets are as soft as, where that is matched"""
         objective = self.spec.objective
-        if objective is None or not objectives.KINDS[objective.kind].matched:
+        if objective is None or not objectives.kind_of(objective.kind).matched:
             return []
         return [_Source(teacher, objective.batch_norm) for teacher in self.spec.teachers]
 
@@ -136,7 +136,7 @@ class _Learner:
 
 
 def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
-    hears = objectives.KINDS[objective.kind].hears
+    hears = objectives.kind_of(objective.kind).hears
     if hears == "half":
         pairs = zip(teachers, objective.sides, strict=True)
         return [_Source(teacher, objective.batch_norm, side=side) for teacher, side in pairs]
