@@ -67,7 +67,7 @@ def test_what_is_read_is_what_the_store_says(grid, store, folder):
     pd.testing.assert_series_equal(there.table["value"], expected["value"], rtol=1e-6)
     assert len(there.curves) == 2 * len(grid.runs)
     pd.testing.assert_frame_equal(
-        there.verdicts.drop(columns=["p", "p_holm"]),
+        there.verdicts.drop(columns=["p", "p_holm", "scale"]),
         claims.verdicts(claims.effects(expected, claims.SETS["K"]), claims.SETS["K"]).drop(columns=["p", "p_holm"]),
         rtol=1e-3,
     )

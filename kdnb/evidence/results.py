@@ -312,7 +312,7 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
     except ValidationError as error:
         raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IncompleteError(f"{path} cannot be read: {error}") from None
+        raise IncompleteError(f"{path} cannot be read ({error}); publish its seeds again (kdnb publish)") from None
 
 
 def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
