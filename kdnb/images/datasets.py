@@ -119,10 +119,10 @@ def load(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
             "cifar100-imb<factor>, these with -rest, fashion-mnist and imagefolder:<path>"
         )
-    if len(dataset.classes) < 2:
-        raise DataError(f"{name} has one class, {dataset.classes[0]!r}; telling classes apart needs two at least")
     if len(dataset.train) < 2:
         raise DataError(f"{name} has {len(dataset.train)} training image; batch normalisation needs two at least")
+    if len(dataset.classes) < 2:
+        raise DataError(f"{name} has one class, {dataset.classes[0]!r}; telling classes apart needs two at least")
     return dataset if dataset.hash else replace(dataset, hash=content_hash(dataset))
 
 
