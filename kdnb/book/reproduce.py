@@ -249,7 +249,7 @@ def _cause(said: str) -> str:
     """What made a build fail: its first warnings and errors, or else the last that it said."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    named = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|\w*(Error|Exception)): ", line)]
+    named = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL|\w*(Error|Exception|Warning)): \S", line)]
     return "\n".join(list(dict.fromkeys(named))[:LINES] or lines[-LINES:])
 
 
