@@ -10,10 +10,7 @@ A measure of one's own is a function that `register` names.
 Raises, in all functions: ValueError where shapes do not fit, where there is no image, or where a logit is not finite.
 """
 
-import hashlib
-import inspect
 import re
-import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdnb import source
 from kdnb.errors import ProfileError
 
 BATCH = 128
@@ -418,15 +416,7 @@ def register(
         raise ProfileError(f"{name!r} sees one network and cannot measure fidelity; register it with of='student'")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        text = version
-        if text is None:
-            try:
-                text = textwrap.dedent(inspect.getsource(function))
-            except (OSError, TypeError):
-                raise ProfileError(
-                    f"the source of {name!r} cannot be read; register it with a version, as version='1'"
-                ) from None
-        identity = hashlib.sha256(f"{of} {fidelity}\n{text}".encode()).hexdigest()[:16]
+        identity = source.identity(function, name, f"{of} {fidelity}", version)
         _own[name] = OwnMeasure(name, function, of, fidelity, identity)
         return function
 

@@ -32,12 +32,9 @@ matrix products a batch. The cost of a batch is therefore mostly a fixed number 
 images at once rather than a hundred.
 """
 
-import hashlib
-import inspect
 import math
 import re
 import runpy
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -51,6 +48,7 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.v2 import functional as ops
 
+from kdnb import source
 from kdnb.errors import ProfileError
 from kdnb.images import randaugment
 from kdnb.images.counter import Purpose, Stream
@@ -240,22 +238,11 @@ def register(name: str, *, draws: int, symbol: str | None = None, version: str |
         )
 
     def decorate(view: View) -> View:
-        _own[name] = OwnRecipe(name, view, draws, written, _identity(view, name, draws, version))
+        _own[name] = OwnRecipe(name, view, draws, written, source.identity(view, name, draws, version))
         _checked.discard(name)
         return view
 
     return decorate
-
-
-def _identity(view: View, name: str, draws: int, version: str | None) -> str:
-    if version is None:
-        try:
-            version = textwrap.dedent(inspect.getsource(view))
-        except (OSError, TypeError):
-            raise ProfileError(
-                f"the source of {name!r} cannot be read; register it with a version, as version='1'"
-            ) from None
-    return hashlib.sha256(f"{draws}\n{version}".encode()).hexdigest()[:16]
 
 
 def registered_identity(name: str) -> str:

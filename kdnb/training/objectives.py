@@ -25,11 +25,8 @@ from the spec alone, and is noted in the log. The weight T² stays that of ``kd`
 A kind of one's own is a function that `register` names; an objective can be of it wherever it can be of these.
 """
 
-import hashlib
-import inspect
 import math
 import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdnb import source
 from kdnb.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -168,7 +166,7 @@ def register(
 
     def decorate(answer: OwnAnswer) -> OwnAnswer:
         kind = Kind(_checked(name, answer), standardises=standardises, matched=matched)
-        _own[name] = _Own(kind, _identity(answer, name, (standardises, matched), version))
+        _own[name] = _Own(kind, source.identity(answer, name, (standardises, matched), version))
         return answer
 
     return decorate
@@ -196,17 +194,6 @@ def _checked(name: str, answer: OwnAnswer) -> Answer:
         return given
 
     return checked
-
-
-def _identity(answer: OwnAnswer, name: str, settings: tuple[bool, bool], version: str | None) -> str:
-    if version is None:
-        try:
-            version = textwrap.dedent(inspect.getsource(answer))
-        except (OSError, TypeError):
-            raise ProfileError(
-                f"the source of {name!r} cannot be read; register it with a version, as version='1'"
-            ) from None
-    return hashlib.sha256(f"{settings}\n{version}".encode()).hexdigest()[:16]
 
 
 def registered_identity(name: str) -> str:
