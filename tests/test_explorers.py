@@ -1,4 +1,4 @@
-"""Explorers carry the found as they are, say what they show without a script, and compute as `kdnb.evidence.overlap` does."""
+"""Explorers carry the results as they are, say what they show without a script, and compute as `kdnb.evidence.overlap` does."""
 
 import json
 import re
@@ -16,7 +16,7 @@ import torch
 from kdnb.book import explorers as making
 from kdnb.book import figures
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, overlap, paper, results
+from kdnb.evidence import curves, directions, overlap, paper, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 from kdnb.paths import CHECKOUT as ROOT
@@ -241,13 +241,21 @@ def of_cifar() -> Results:
 
 def test_directions_read_one_network_along_many(of_cifar: Results) -> None:
     data = embedded(making.directions(of_cifar))
-    assert len(data["teachers"]) == making.DIRECTIONS
+    assert len(data["teachers"]) == directions.DIRECTIONS
     maps = np.array([data["maps"][name] for name in data["teachers"]])
-    assert maps.shape == (making.DIRECTIONS, making.READ, 8, 8)
-    assert len(data["images"]) == making.READ
+    assert maps.shape == (directions.DIRECTIONS, directions.READ, 8, 8)
+    assert len(data["images"]) == directions.READ
     # Weighted sums of one set of features: twelve maps of an image have no higher rank than its features.
-    assert np.linalg.matrix_rank(maps.reshape(making.DIRECTIONS, -1)) == making.DIRECTIONS
+    assert np.linalg.matrix_rank(maps.reshape(directions.DIRECTIONS, -1)) == directions.DIRECTIONS
     assert "direction A" in [control.description for control in making.directions(of_cifar).live().children[:-1]]
+
+
+def test_published_directions_are_those_of_the_packaged_origin(of_cifar: Results) -> None:
+    published = of_cifar.explorer.directions
+    again = directions.maps(of_cifar.explorer.images, of_cifar.about["dataset"], of_cifar.profile.teacher.model)
+    assert list(published) == list(again) == [f"direction {number}" for number in range(1, directions.DIRECTIONS + 1)]
+    for name, maps in again.items():
+        assert torch.allclose(published[name], maps, rtol=2e-3, atol=2e-3 * float(maps.abs().max())), name
 
 
 def test_directions_need_an_origin_of_these_teachers(found: Results) -> None:

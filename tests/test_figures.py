@@ -229,13 +229,21 @@ def test_a_mean_needs_two_seeds_and_its_interval_three():
 
 def test_a_strip_fills_the_points_on_the_side_that_the_paper_predicts():
     strip = figures.Strip("accuracy", [0.01, -0.02, 0.03], 1, papers=(0.005,))
-    ax = figures.strips([strip, figures.Strip("agreement", [0.04, 0.05], 0)], "difference")
+    (ax,) = figures.strips({"difference": [strip, figures.Strip("agreement", [0.04, 0.05], 0)]})
     filled = [line for line in ax.get_lines() if line.get_gid() is None and line.get_marker() == "o"]
     assert [list(line.get_xdata()) for line in filled] == [[0.01, 0.03], [0.04, 0.05]]
     assert [list(line.get_xdata()) for line in ax.get_lines() if line.get_marker() == "x"] == [[0.005], []]
     assert count(ax) == 5
     grey = [bar.get_width() for bar in ax.patches]
     assert grey == pytest.approx([0.05, 0.0])
+
+
+def test_each_measure_has_a_scale_of_its_own():
+    small, large = figures.Strip("agreement", [0.01], 1), figures.Strip("attention IoU", [-0.7], -1)
+    axes = figures.strips({"difference in agreement": [small], "difference in attention IoU": [large]})
+    assert [ax.get_xlim()[1] for ax in axes] == pytest.approx([0.0112, 0.784])
+    assert [ax.get_xlabel() for ax in axes] == ["difference in agreement", "difference in attention IoU"]
+    assert [count(ax) for ax in axes] == [1, 1]
 
 
 def test_trials_show_every_seed_and_name_the_teachers_once():
@@ -304,7 +312,7 @@ def test_what_results_lack_is_named():
     with pytest.raises(IncompleteError, match=r"teachers 'strong\+strong\+strong'"):
         figures.by_view(made_table(1, ("", "w")), cells=(("strong+strong+strong", "strong"),))
     with pytest.raises(IncompleteError, match="no effect is shown here"):
-        figures.strips([], "difference")
+        figures.strips({})
     with pytest.raises(IncompleteError, match="no student of half-LR"):
         figures.by_objective(made_table(1), {"left and right half": ("weak+weak", "half-LR")})
 

@@ -115,14 +115,6 @@ def _listed(found: Results, claim: Claim, column: str = "") -> list[Estimand]:
     return [estimand for _, _, _, estimand in every if estimand.what in there]
 
 
-def unit(estimand: Estimand) -> str:
-    """What an effect is measured in: ``r`` of a correlation, ``nats`` of information, else ``difference``."""
-    if isinstance(estimand, Association):
-        return "r"
-    measure = estimand.terms[0][2] if isinstance(estimand, claims.Contrast) else None
-    return "nats" if measure and measure.name in ("divergence", "mutual_information", "entropy") else "difference"
-
-
 def _strip(found: Results, claim: Claim, estimand: Estimand) -> Strip:
     group = select(found.effects, claim=claim.key, what=estimand.what)
     judged = select(found.verdicts, claim=claim.key, what=estimand.what).iloc[0]
@@ -139,37 +131,66 @@ def _strip(found: Results, claim: Claim, estimand: Estimand) -> Strip:
 CROSS = "A cross is one of the paper's own values"
 
 
+SCALES = {
+    "accuracy": "difference in accuracy",
+    "agreement": "difference in agreement",
+    "attention_iou": "difference in attention IoU",
+    "excess_iou": "difference in attention IoU",
+    "calibration_error": "difference in calibration error",
+    "calibration_error_scaled": "difference in calibration error",
+    "divergence": "difference in KL divergence, nats",
+    "mutual_information": "difference in mutual information, nats",
+    "train_validation_gap": "difference in the train–validation gap",
+}
+"""What the axis of an effect says, by its measure; effects with the same words share an axis."""
+
+
+def _panels(found: Results, claim: Claim, listed: list[Estimand]) -> dict[str, list[Strip]]:
+    """The effects that share an axis, in the order of the claim."""
+    panels: dict[str, list[Strip]] = {}
+    for estimand in listed:
+        measure = estimand.terms[0][2].name if isinstance(estimand, claims.Contrast) else ""
+        axis = "correlation r" if isinstance(estimand, Association) else SCALES.get(measure, f"difference in {measure}")
+        panels.setdefault(axis, []).append(_strip(found, claim, estimand))
+    return panels
+
+
+def _said(panels: Mapping[str, list[Strip]]) -> str:
+    """Each effect of some panels, for those who cannot see them."""
+    strips = [strip for panel in panels.values() for strip in panel]
+    return "; ".join(f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips)
+
+
 @_exhibit
 def factors(found: Results, key: str) -> Exhibit:
     """A claim's effects in which one factor differs, in every seed."""
     claim = found.claim_set[key]
-    listed = [each for each in _listed(found, claim, FACTOR) if unit(each) == "difference"]
-    strips = [_strip(found, claim, each) for each in listed]
-    crosses = f" {CROSS} (CIFAR-100, its long tail, ImageNet-LT)." if any(strip.papers for strip in strips) else ""
+    panels = _panels(
+        found, claim, [each for each in _listed(found, claim, FACTOR) if not isinstance(each, Association)]
+    )
+    of_paper = any(strip.papers for panel in panels.values() for strip in panel)
+    crosses = f" {CROSS} (CIFAR-100, its long tail, ImageNet-LT)." if of_paper else ""
+    scales = " Each measure has a scale of its own." if len(panels) > 1 else ""
     caption = (
         "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that the paper "
-        f"predicts. Filled points lie on it, or have no side to lie on.{crosses}"
+        f"predicts. Filled points lie on it, or have no side to lie on.{scales}{crosses}"
     )
-    alt = f"Effects of claim {key}: " + "; ".join(
-        f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips
-    )
-    return Exhibit(f"factors-{key.lower()}", figures.strips(strips, "difference"), caption, alt)
+    alt = f"Effects of claim {key}: {_said(panels)}"
+    return Exhibit(f"factors-{key.lower()}", figures.strips(panels), caption, alt)
 
 
 @_exhibit
 def correlations(found: Results, key: str) -> Exhibit:
     """A claim's correlations, as plotted and with the student's augmentation taken off, in every seed."""
     claim = found.claim_set[key]
-    strips = [_strip(found, claim, each) for each in _listed(found, claim) if unit(each) == "r"]
+    panels = _panels(found, claim, [each for each in _listed(found, claim) if isinstance(each, Association)])
     caption = (
         "Correlations over the eight trials of a seed, a point for each seed. First over all eight, as the paper plots "
         f"them; then with the mean of each student augmentation taken off, so that students are alike. {CROSS}, "
         "computed from its tables."
     )
-    alt = f"Correlations of claim {key}: " + "; ".join(
-        f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips
-    )
-    return Exhibit(f"correlations-{key.lower()}", figures.strips(strips, "correlation r"), caption, alt)
+    alt = f"Correlations of claim {key}: {_said(panels)}"
+    return Exhibit(f"correlations-{key.lower()}", figures.strips(panels), caption, alt)
 
 
 def _trials(found: Results, plotted: Association) -> pd.DataFrame:

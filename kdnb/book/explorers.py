@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -31,9 +29,6 @@ from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import select
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
-from kdnb.study import execute
-from kdnb.training import models
-from kdnb.training.spec import ModelSpec
 
 IMAGES = 40
 """The attention explorer has at most this many images; each adds its maps to the page."""
@@ -120,53 +115,22 @@ def attention_explorer(results: Results) -> Interactive:
     return _overlaps("attention", explorer, _teachers(explorer), "teacher")
 
 
-DIRECTIONS = 12
-"""How many random directions a reader can choose from."""
-
-READ = 8
-"""Images that are read along them."""
-
-
 def directions(results: Results) -> Interactive:
-    """One network, read along random directions: what maps summed over all classes do where heads are fresh.
-
-    Such a map reads the features along Σₖ wₖ, the sum of the head's rows. The gradient of cross-entropy, and of distillation,
-    with respect to the logits sums to zero over classes, so that of Σₖ wₖ is zero: training leaves the direction where the
-    head's random weights put it, and weight decay only shortens it. The network here is the origin that the teachers start
-    from; direction n is that of the n-th fresh head.
+    """One network, read along random directions (`kdnb.evidence.directions`): what maps summed over all classes do where heads
+    are fresh. The network is the origin that the teachers start from; direction n is that of the n-th fresh head.
 
     Raises:
-        IncompleteError: the package has no origin of these teachers and images.
+        IncompleteError: the results hold none, since the package has no origin of these teachers and images.
     """
-    explorer, network = results.explorer, _origin(results)
-    dataset = results.about["dataset"]
-    mean, std = (torch.tensor(dataset[name]).view(3, 1, 1) for name in ("mean", "std"))
-    with torch.no_grad():
-        features = network.features((explorer.images[:READ] / 255 - mean) / std)
-    side, classes = explorer.images.shape[-1], len(dataset["classes"])
-    maps = {}
-    for number in range(1, DIRECTIONS + 1):
-        head = models.build(results.profile.teacher.model, classes, side, seed=number).classifier
-        assert isinstance(head, torch.nn.Linear)
-        maps[f"direction {number}"] = {
-            f"{METHOD}/clean": torch.einsum("ndhw,d->nhw", features, head.weight.detach().sum(dim=0))
-        }
+    explorer = results.explorer
+    if not explorer.directions:
+        model, name = results.profile.teacher.model.name, results.about["dataset"]["name"]
+        raise IncompleteError(
+            f"the package comes with no pretrained {model} for {name}; look at the profile cpu, whose teachers start from one"
+        )
+    maps = {name: {f"{METHOD}/clean": read} for name, read in explorer.directions.items()}
     cells = {name: {"teachers": name, "origin": ""} for name in maps}
     return _overlaps("directions", replace(explorer, maps=maps, cells=cells), list(maps), "direction")
-
-
-def _origin(results: Results) -> models.Network:
-    """The packaged network that teachers of this kind start from."""
-    model, name = results.profile.teacher.model, results.about["dataset"]["name"]
-    for folder in execute.all_packaged():
-        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-        if ModelSpec.model_validate(spec["model"]) == model and spec["dataset"]["name"].startswith(name):
-            network = models.build(model, len(results.about["dataset"]["classes"]), results.about["dataset"]["side"], 0)
-            models.start_from(network, safetensors.torch.load_file(folder / "weights.safetensors"), str(folder))
-            return network.eval()
-    raise IncompleteError(
-        f"the package comes with no pretrained {model.name} for {name}; look at the profile cpu, whose teachers start from one"
-    )
 
 
 def _overlaps(kind: str, explorer: Explorer, runs: Sequence[str], what: str) -> Interactive:

@@ -232,26 +232,40 @@ class Strip:
 
 
 @_styled
-def strips(shown: Sequence[Strip], unit: str, ax: Axes | None = None) -> Axes:
-    """Effects below each other on one scale: a point for each seed, a cross for each of the paper's own values. Grey is the
-    side that the paper predicts; filled points lie on that side or have none to lie on, hollow ones lie on the other. An
-    interval may run out of the picture.
+def strips(panels: Mapping[str, Sequence[Strip]], axes: Sequence[Axes] | NDArray[Any] | None = None) -> NDArray[Any]:
+    """Effects below each other, a panel with a scale of its own for each measure, so that a large effect on one does not hide a
+    small one on another: a point for each seed, a cross for each of the paper's own values. Grey is the side that the paper
+    predicts; filled points lie on that side or have none to lie on, hollow ones lie on the other. An interval may run out of
+    the picture.
 
     Args:
-        unit: what the axis says.
+        panels: what a panel's axis says → its effects.
+        axes: one for each panel; none makes a figure.
 
     Raises:
         IncompleteError: nothing to show.
     """
-    if not shown:
+    if not any(panels.values()):
         raise IncompleteError("no effect is shown here: these results lack the cells that are compared")
-    lines = [label.count("\n") + 1 for label in (fill(strip.label, 58) for strip in shown)]
-    heights = np.cumsum([0.0, *(0.62 + 0.34 * (count - 1) for count in lines)])
-    places = [float(below) - 0.08 for below in heights[1:]]
-    ax = _axes(ax, 0.95 + float(heights[-1]) * 0.92)
+    heights = {
+        unit: [0.62 + 0.34 * fill(strip.label, 58).count("\n") for strip in shown] for unit, shown in panels.items()
+    }
+    if axes is None:
+        spans = [sum(each) + 0.1 for each in heights.values()]
+        figure = Figure((WIDTH, 0.92 * sum(spans) + 0.62 * len(spans) + 0.2), layout="constrained")
+        axes = figure.subplots(len(spans), 1, squeeze=False, height_ratios=spans)
+    axes = np.ravel(np.asarray(axes, dtype=object))
+    for ax, (unit, shown) in zip(axes, panels.items(), strict=True):
+        _strips(ax, unit, shown, heights[unit])
+    return axes
+
+
+def _strips(ax: Axes, unit: str, shown: Sequence[Strip], heights: Sequence[float]) -> None:
+    """One panel of `strips`."""
+    below = np.cumsum(heights)
     every = [abs(value) for strip in shown for value in (*strip.values, *strip.papers)]
     reach = max(every) or 1.0
-    for place, strip in zip(places, shown, strict=True):
+    for place, strip in zip(below - 0.08, shown, strict=True):
         ax.vlines([0.0], place - 0.14, place + 0.14, color=NEUTRAL, linewidth=1.4)
         ax.barh(place, strip.predicted * reach, height=0.24, color=NEUTRAL, alpha=0.22, linewidth=0)
         ring = {"color": "black", "marker": "o", "fillstyle": "none"}
@@ -261,12 +275,12 @@ def strips(shown: Sequence[Strip], unit: str, ax: Axes | None = None) -> Axes:
         ax.plot(strip.papers, [place] * len(strip.papers), "x", color=STRONG, markersize=7, markeredgewidth=2.0)
         ax.text(-1.1 * reach, place - 0.17, fill(strip.label, 58), va="bottom", linespacing=1.15)
     ax.set_xlim(-1.12 * reach, 1.12 * reach)
-    ax.set_ylim(float(heights[-1]) + 0.1, 0.0)
+    ax.set_ylim(float(below[-1]) + 0.1, 0.0)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_yticks([])
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(unit)
-    return ax
 
 
 @_styled

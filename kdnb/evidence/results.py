@@ -22,7 +22,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,9 @@ class Explorer:
     """run → float32 (M, K), of the clean images"""
     cells: dict[str, dict[str, str]]
     """run → its columns in the table (`CELL`)"""
+    directions: dict[str, Tensor] = field(default_factory=dict)
+    """``direction n`` → float32 (at most 8, h, w), maps of the first images along random directions, where the package has the
+    teachers' origin: see `kdnb.evidence.directions`"""
 
 
 @dataclass(frozen=True)
@@ -230,9 +233,14 @@ class Results:
                 _, run, kind = name.split("/", 2)
                 maps.setdefault(run, {})[kind] = tensors[name].float()
         logits = {name.split("/")[1]: tensors[name].float() for name in sorted(tensors) if name.startswith("logits/")}
+        along = sorted(
+            (name for name in tensors if name.startswith("direction ")), key=lambda name: int(name.split()[1])
+        )
+        directions = {name: tensors[name].float() for name in along}
         seed = int(tensors["seed"])
         classes = tuple(self.about["dataset"]["classes"])
-        return Explorer(seed, classes, tensors["index"], tensors["images"], tensors["labels"], maps, logits, self.cells)
+        shown = tensors["index"], tensors["images"], tensors["labels"]
+        return Explorer(seed, classes, *shown, maps, logits, self.cells, directions)
 
     def network(self, run: str) -> models.Network:
         """A published network, of the explorer's seed, on the CPU in eval mode. It takes images (N, 3, side, side) as
