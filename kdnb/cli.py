@@ -416,6 +416,36 @@ def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool
 
 
 @cli.command()
+@_study_options
+@click.option("--to", type=_Path(file_okay=False), default=Path("."), help="Folder of the files (default: this one).")
+def archive(where: Where, to: Path) -> None:
+    """Pack the store of whole seeds, a file for each, as archives such as Zenodo take it.
+
+    Networks stay as they are; what they answered and where they looked is kept in half precision.
+    """
+    from kdnb.evidence import archive as archives
+
+    planned = where.plan()
+    for seed in planned.study.seeds:
+        path = archives.pack(planned.study, where.open_store(), planned.dataset, seed, to)
+        click.echo(f"seed {seed}: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@cli.command()
+@click.argument("files", type=_Path(dir_okay=False), nargs=-1, required=True)
+@click.option("--store", help="Folder of the results (default: $KDNB_STORE, else in the user's data folder).")
+def restore(files: tuple[Path, ...], store: str | None) -> None:
+    """Read archived seeds into a store, so that nothing in them needs to be trained again."""
+    from kdnb.evidence import archive as archives
+    from kdnb.study.store import Store
+
+    for path in files:
+        found = archives.restore(path, Store(store))
+        there = f"; {len(found.there)} were there and stay as they are" if found.there else ""
+        click.echo(f"{found.name}: {len(found.added)} runs added{there}")
+
+
+@cli.command()
 @click.argument("ours", type=_Path(file_okay=False))
 @click.argument("theirs", type=_Path(file_okay=False), required=False)
 def diff(ours: Path, theirs: Path | None) -> None:

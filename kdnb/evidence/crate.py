@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdnb import __version__
@@ -37,6 +37,17 @@ FILES = {
 TYPES = {".json": "application/json", ".csv": "text/csv", ".gz": "application/gzip", ".xz": "application/x-xz"}
 
 
+ENTRY = {
+    "spec.json": "the recipe of a run, whose hash is its id",
+    "weights.safetensors": "the network",
+    "predictions.safetensors": "its answers to images and views",
+    "attention.safetensors": "where it looks",
+    "log.json": "its training, epoch by epoch",
+    "environment.json": "what trained it, and how it was archived",
+}
+"""The files of a run, in an archive of a store."""
+
+
 def describe(folder: Path, earlier: Mapping[str, Any] | None = None, today: date | None = None) -> bytes:
     """The crate of the results that are in a folder.
 
@@ -46,7 +57,7 @@ def describe(folder: Path, earlier: Mapping[str, Any] | None = None, today: date
     """
     crate = _crate(folder, (today or date.today()).isoformat())
     if earlier is not None:
-        same = _crate(folder, _root(earlier).get("datePublished", ""))
+        same = _crate(folder, root(earlier).get("datePublished", ""))
         crate = same if same == earlier else crate
     return (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -73,16 +84,33 @@ def read(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / NAME
     try:
-        crate = json.loads(path.read_text(encoding="utf-8"))
-        _root(crate)
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except OSError as error:
         raise IncompleteError(f"{path} cannot be read ({error!r}); publish the seeds again (kdnb publish)") from None
-    return dict(crate)
+    return parsed(content, f"{path}", "publish the seeds again (kdnb publish)")
 
 
-def _root(crate: Mapping[str, Any]) -> dict[str, Any]:
+def parsed(content: bytes, where: str, fix: str) -> dict[str, Any]:
+    """A crate as it was written.
+
+    Args:
+        where, fix: for the error.
+
+    Raises:
+        IncompleteError: it is not one.
+    """
+    try:
+        crate = dict(json.loads(content))
+        root(crate)
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise IncompleteError(f"{where} cannot be read ({error!r}); {fix}") from None
+    return crate
+
+
+def root(crate: Mapping[str, Any]) -> dict[str, Any]:
+    """What a crate says of the whole."""
     return next(item for item in crate["@graph"] if item["@id"] == "./")
 
 
@@ -90,36 +118,27 @@ def _crate(folder: Path, published: str) -> dict[str, Any]:
     about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     name, data = about["profile"]["name"], about["dataset"]
     seeds = sorted((path.parent for path in folder.glob("seed-*/provenance.json")), key=lambda path: int(path.name[5:]))
-    top = [_file(folder, path) for path in sorted(folder.iterdir()) if path.name in FILES]
-    below = {seed: [_file(folder, path) for path in sorted(seed.iterdir()) if path.name in FILES] for seed in seeds}
-    root = {
-        "@id": "./",
-        "@type": "Dataset",
+    top, *below = (
+        [
+            file(path.relative_to(folder).as_posix(), path.read_bytes(), FILES)
+            for path in sorted(place.iterdir())
+            if path.name in FILES
+        ]
+        for place in (folder, *seeds)
+    )
+    about_all = {
         "name": f"kdnb: results of the study {name}",
         "description": (
             f"A grid of distillation runs on {data['name']} ({data['train']} training images, content hash {data['hash']}), "
             "for the claims of 'Why does Knowledge Distillation Work? Rethink its Attention and Fidelity Mechanism'."
         ),
-        "datePublished": published,
-        "license": {"@id": LICENSE},
-        "author": {"@id": "#authors"},
-        "publisher": {"@id": "#authors"},
-        "about": {"@id": PAPER["@id"]},
         "hasPart": [{"@id": each["@id"]} for each in top] + [{"@id": f"{seed.name}/"} for seed in seeds],
         "mentions": _one_or_more([{"@id": f"#training-{seed.name}"} for seed in seeds]),
     }
-    graph: list[dict[str, Any]] = [
-        {
-            "@id": NAME,
-            "@type": "CreativeWork",
-            "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-            "about": {"@id": "./"},
-        },
-        root,
-        *top,
-    ]
-    for seed, files in below.items():
+    graph = list(top)
+    for seed, files in zip(seeds, below, strict=True):
         number = seed.name.removeprefix("seed-")
+        made = json.loads((seed / "provenance.json").read_text(encoding="utf-8"))
         graph += [
             {
                 "@id": f"{seed.name}/",
@@ -129,9 +148,53 @@ def _crate(folder: Path, published: str) -> dict[str, Any]:
                 "hasPart": [{"@id": each["@id"]} for each in files],
             },
             *files,
-            _training(seed, name, number),
+            _training(name, number, made, f"{seed.name}/"),
         ]
-    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [*graph, *_around()]}
+    return _whole(about_all, graph, published)
+
+
+def archive(
+    about: Mapping[str, Any],
+    files: list[dict[str, Any]],
+    name: str,
+    number: str,
+    made: Mapping[str, Any],
+    published: str,
+) -> bytes:
+    """The crate of one seed's store in an archive.
+
+    Args:
+        about: its name and description.
+        files: as `file` gives them.
+        name, number, made: profile, seed, and what provenance.json says.
+        published: a date.
+    """
+    parts = {"hasPart": [{"@id": each["@id"]} for each in files], "mentions": {"@id": f"#training-seed-{number}"}}
+    crate = _whole({**about, **parts}, [*files, _training(name, number, made, "./")], published)
+    return (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _whole(about: Mapping[str, Any], graph: list[dict[str, Any]], published: str) -> dict[str, Any]:
+    whole = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": about["name"],
+        "description": about["description"],
+        "datePublished": published,
+        "license": {"@id": LICENSE},
+        "author": {"@id": "#authors"},
+        "publisher": {"@id": "#authors"},
+        "about": {"@id": PAPER["@id"]},
+        "hasPart": about["hasPart"],
+        "mentions": about["mentions"],
+    }
+    itself = {
+        "@id": NAME,
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+        "about": {"@id": "./"},
+    }
+    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [itself, whole, *graph, *_around()]}
 
 
 def _one_or_more(items: list[dict[str, str]]) -> list[dict[str, str]] | dict[str, str]:
@@ -139,22 +202,27 @@ def _one_or_more(items: list[dict[str, str]]) -> list[dict[str, str]] | dict[str
     return items[0] if len(items) == 1 else items
 
 
-def _file(folder: Path, path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+def file(name: str, content: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """What a crate says of a file.
+
+    Args:
+        name: its path in the crate.
+        kinds: what its last part stands for (`FILES`, `ENTRY`).
+    """
+    path = PurePosixPath(name)
     return {
-        "@id": path.relative_to(folder).as_posix(),
+        "@id": name,
         "@type": "File",
         "name": path.name,
-        "description": FILES[path.name],
+        "description": kinds[path.name],
         "encodingFormat": TYPES.get(path.suffix, "application/octet-stream"),
         "contentSize": str(len(content)),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
 
 
-def _training(seed: Path, profile: str, number: str) -> dict[str, Any]:
+def _training(profile: str, number: str, made: Mapping[str, Any], result: str) -> dict[str, Any]:
     """What made a seed: command, commits, machines, hours."""
-    made = json.loads((seed / "provenance.json").read_text(encoding="utf-8"))
     environments = made["environments"]
     commits = sorted({str(each["commit"])[:10] for each in environments if each.get("commit")})
     machines = sorted({str(each["processor"]) for each in environments if each.get("processor")})
@@ -162,12 +230,12 @@ def _training(seed: Path, profile: str, number: str) -> dict[str, Any]:
     by = f"by commit {', '.join(commits)}" if commits else "by code that no commit has"
     on = f" on {', '.join(machines)}" if machines else ""
     return {
-        "@id": f"#training-{seed.name}",
+        "@id": f"#training-seed-{number}",
         "@type": "CreateAction",
         "name": f"kdnb run --profile {profile} --seeds {number}",
         "description": f"{len(made['runs'])} runs in {hours:.2f} hours of training{on}, {by}.",
         "instrument": {"@id": "#kdnb"},
-        "result": {"@id": f"{seed.name}/"},
+        "result": {"@id": result},
     }
 
 

@@ -1,6 +1,6 @@
 """From the store to results that can be committed: small, mostly text, and made again by anyone (see `kdnb.evidence.results`).
 
-Nothing is measured here that the table does not have, and no network is run.
+Nothing is measured here that the table does not have, and no network of the study is run.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kdnb import __version__, environment
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims, crate, measures, predictions, results, specifications, table
+from kdnb.evidence import claims, crate, directions, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import Profile, WeightsFile
@@ -68,7 +68,7 @@ def publish(
             _require_committed(runs, entries)
         made[seed] = _seed(study, seed, entries)
         if seed == first:
-            explorer = safetensors.torch.save(_explorer(runs, entries, dataset))
+            explorer = safetensors.torch.save(_explorer(study, runs, entries, dataset))
             networks = _weights(runs, entries) if weights else None
     earlier = _earlier_crate(folder)
     # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
@@ -83,7 +83,7 @@ def publish(
                 (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other results
         for seed, files in made.items():
             _replace(folder / f"seed-{seed}", files)
-        _write(folder / "study.json", _json(_about(study, store, dataset)))
+        _write(folder / "study.json", as_json(describe(study, store, dataset)))
         summarise(folder, earlier)
     except OSError as error:
         raise StoreError(f"cannot write the results into {folder}: {error}") from None
@@ -133,10 +133,10 @@ def _seed(study: Study, seed: int, entries: Mapping[str, Entry]) -> dict[str, by
         results.PREDICTIONS: predictions.pack(study, seed, entries),
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return files | {"provenance.json": _json(_provenance(runs, entries) | {"files": hashes})}
+    return files | {"provenance.json": as_json(provenance(runs, entries) | {"files": hashes})}
 
 
-def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
+def describe(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
     """What study.json says."""
     origins = {}
     for run in study.origins:
@@ -149,16 +149,21 @@ def _about(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
         "recipes": registered(study.profile),
         "origins": origins,
-        "dataset": {
-            "name": dataset.name,
-            "hash": dataset.hash,
-            "train": len(dataset.train),
-            "validation": len(dataset.validation),
-            "classes": list(dataset.classes),
-            "side": dataset.side,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-        },
+        "dataset": _of(dataset),
+    }
+
+
+def _of(dataset: Dataset) -> dict[str, Any]:
+    """What study.json says of the images."""
+    return {
+        "name": dataset.name,
+        "hash": dataset.hash,
+        "train": len(dataset.train),
+        "validation": len(dataset.validation),
+        "classes": list(dataset.classes),
+        "side": dataset.side,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
     }
 
 
@@ -237,7 +242,7 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
         )
 
 
-def _provenance(runs: Sequence[Run], entries: Mapping[str, Entry]) -> dict[str, Any]:
+def provenance(runs: Sequence[Run], entries: Mapping[str, Entry]) -> dict[str, Any]:
     """Which runs, by what, and how long they took (lockstep students' seconds are shared out among them)."""
     environments: list[dict[str, Any]] = []
     listed = {}
@@ -285,7 +290,7 @@ def _dial(runs: Sequence[Run], entries: Mapping[str, Entry]) -> Iterator[dict[st
             yield {"run": run.name, "strength": strength, "accuracy": accuracy, "affinity": affinity}
 
 
-def _explorer(runs: Sequence[Run], entries: Mapping[str, Entry], dataset: Dataset) -> dict[str, Tensor]:
+def _explorer(study: Study, runs: Sequence[Run], entries: Mapping[str, Entry], dataset: Dataset) -> dict[str, Tensor]:
     any_entry = entries[runs[0].spec.id]
     mapped = any_entry.attention["validation/index"]
     index = mapped[sample(len(mapped), EXPLORED)]
@@ -305,7 +310,8 @@ def _explorer(runs: Sequence[Run], entries: Mapping[str, Entry], dataset: Datase
             maps = entry.attention["validation/cam-predicted/clean"][rows]
             tensors[f"maps/{run.name}/cam-predicted/clean"] = maps.half().contiguous()
         tensors[f"logits/{run.name}"] = entry.predictions["validation/clean"][index].half().contiguous()
-    return tensors
+    read = directions.maps(tensors["images"], _of(dataset), study.profile.teacher.model)
+    return tensors | {name: along.half().contiguous() for name, along in read.items()}
 
 
 def _weights(runs: Sequence[Run], entries: Mapping[str, Entry]) -> bytes | None:
@@ -324,7 +330,7 @@ def _csv(rows: pd.DataFrame) -> bytes:
     return str(rows.to_csv(index=False, lineterminator="\n", float_format="%.7g", na_rep="nan")).encode()
 
 
-def _json(content: Any) -> bytes:
+def as_json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 

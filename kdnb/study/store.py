@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,9 +44,16 @@ from kdnb.training.spec import RunSpec
 from kdnb.training.train import Trained
 
 _MANIFEST = "manifest.json"
-_FILES = (
+FILES = (
     "spec.json", "weights.safetensors", "predictions.safetensors", "attention.safetensors", "log.json", "environment.json",
 )  # fmt: skip
+"""what an entry consists of, beside its manifest"""
+
+
+def manifest(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The manifest of files, by its own name."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return {_MANIFEST: json.dumps({"files": hashes}, indent=1).encode()}
 
 
 def default_root() -> Path:
@@ -71,7 +78,7 @@ class Entry:
             manifest: dict[str, str] = json.loads((self.folder / _MANIFEST).read_bytes())["files"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{self.folder} has no readable manifest ({error})") from None
-        missing = [name for name in _FILES if name not in manifest]
+        missing = [name for name in FILES if name not in manifest]
         if missing:
             raise StoreError(f"the manifest of {self.folder} does not name {missing[0]}")
         return manifest
@@ -95,7 +102,7 @@ class Entry:
         Raises:
             StoreError: one is missing or damaged, or the spec is not the one that the folder is named after.
         """
-        for name in _FILES:
+        for name in FILES:
             if name != "spec.json":
                 self._read(name)
         if self.spec.id != self.folder.name:
@@ -197,8 +204,7 @@ class Store:
             "log.json": json.dumps(trained.log, indent=1).encode(),
             "environment.json": json.dumps(environment, indent=1).encode(),
         }
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        contents[_MANIFEST] = json.dumps({"files": hashes}, indent=1).encode()
+        contents |= manifest(contents)
         unfinished: Path | None = None
         try:
             self._folder(spec.id).parent.mkdir(parents=True, exist_ok=True)
@@ -236,7 +242,7 @@ class Store:
             with self._writing():
                 self._folder(run).parent.mkdir(parents=True, exist_ok=True)
                 unfinished = Path(tempfile.mkdtemp(prefix=f".{run}-", dir=self._folder(run).parent))
-                for name in (*_FILES, _MANIFEST):
+                for name in (*FILES, _MANIFEST):
                     shutil.copyfile(folder / name, unfinished / name)
                 unfinished.chmod(0o755)
                 try:
