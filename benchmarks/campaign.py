@@ -6,13 +6,14 @@ Two questions, each asked of a real study, small enough to be trained hundreds o
 reference and three students, three epochs):
 
 kills
-    The study is trained and published by a process that is killed with SIGKILL again and again, at moments drawn at random
-    within its training, observing, writing and publishing; then it is let finish. Every file of the store's runs and of the
-    published results must be the one that an undisturbed process leaves, to the last bit. (Clocks stand still in these
-    processes, so that measured seconds do not differ.)
+    The study is trained, published and archived by a process that is killed with SIGKILL again and again, at moments drawn at
+    random within its training, observing, writing, publishing and archiving; then it is let finish. Every file of the store's
+    runs, of the published results and the archive must be the one that an undisturbed process leaves, to the last bit. (Clocks
+    stand still in these processes, so that measured seconds do not differ.)
 flips
-    One byte of one file is changed: of a run, of a checkpoint, of published results, of the cache of decoded images. Reading
-    must find it (a run or checkpoint is set aside, a cached image is decoded again, results are refused in one line), or
+    One byte of one file is changed: of a run, of a checkpoint, of published results, of an archive, of the cache of decoded
+    images. Reading must find it (a run or checkpoint is set aside, a cached image is decoded again, results and archives are
+    refused in one line), or
     give exactly what it gave before (a byte that nothing depends on). Anything else is counted as silent, or as a crash.
 
 The exit status is 1 where one result differs, one byte passes silently, or one reader crashes. Needs a system with fork.
@@ -43,12 +44,12 @@ from PIL import Image
 
 from kdnb import cli
 from kdnb.errors import KdnbError
-from kdnb.evidence import results
+from kdnb.evidence import archive, results
 from kdnb.images import datasets
 from kdnb.study import execute, store
 from kdnb.training.checkpoint import Checkpoints, digest
 
-STAGES = ("training", "observing", "writing", "publishing")
+STAGES = ("training", "observing", "writing", "publishing", "archiving")
 
 PROFILE = """\
 name: campaign
@@ -79,6 +80,10 @@ class Place:
     @property
     def results(self) -> Path:
         return self.root / "results"
+
+    @property
+    def archives(self) -> Path:
+        return self.root / "archives"
 
 
 def lay_out(root: Path) -> Path:
@@ -131,6 +136,7 @@ def _work(place: Place, channel: int) -> NoReturn:
         cli.main(["run", *study, "--device", "cpu", "--threads", "1"])
         publish = _told(channel, "publishing", cli.main)
         publish(["publish", *study, "--results", str(place.results), "--uncommitted"])
+        _told(channel, "archiving", cli.main)(["archive", *study, "--to", str(place.archives)])
         status = 0
     except SystemExit as stop:
         status = int(stop.code or 0) if isinstance(stop.code, int | None) else 1
@@ -210,8 +216,9 @@ def cut_short(place: Place, stage: str, entry: int, after: float) -> bool:
 
 
 def fingerprint(place: Place) -> dict[str, str]:
-    """path → SHA-256, of every file of the store's runs and of the results."""
+    """path → SHA-256, of every file of the store's runs, of the results and the archive."""
     files = [*(place.store / "runs").glob("[!.]*/*"), *(p for p in place.results.rglob("*") if p.is_file())]
+    files += place.archives.glob("*.zip")
     return {path.relative_to(place.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -234,6 +241,7 @@ def kills(root: Path, original: Life, wanted: int, chance: random.Random) -> boo
         differing += sum(found.get(name) != expected.get(name) for name in {*found, *expected})
         left += sum(1 for path in place.store.rglob("*") if path.is_file() and path.parent.name.startswith("."))
         left += len(list((place.store / "checkpoints").glob("*")))
+        left += len(list(place.archives.glob(".*")))
         rounds += 1
         print(f"  {sum(done.values())} kills, {rounds} studies, {differing} files that differ", flush=True)
         shutil.rmtree(place.root)
@@ -284,6 +292,16 @@ def read_results(folder: Path) -> str:
     for run in explorer.logits:
         parts += [digest(there.network(run).state_dict())]
     return repr(parts)
+
+
+def read_archive(folder: Path) -> str:
+    """Of the archive of a seed."""
+    (path,) = folder.glob("*.zip")
+    with tempfile.TemporaryDirectory() as scratch:
+        restored = archive.restore(path, store.Store(scratch))
+        entries = [store.Store(scratch).entry(run) for run in restored.added]
+        tensors = [digest(each) for entry in entries for each in (entry.weights, entry.predictions, entry.attention)]
+        return repr((restored, tensors, [(entry.spec, entry.log, entry.environment) for entry in entries]))
 
 
 def read_cache(images: str) -> Reader:
@@ -355,6 +373,7 @@ def flips(root: Path, original: Life, images: str, wanted: int, chance: random.R
     subjects: list[tuple[str, Path, Reader]] = [("run", single / run.name, read_run) for run in runs]
     subjects.append(("checkpoint", unfinished(root, original), read_checkpoint))
     subjects.append(("results", original.place.results, read_results))
+    subjects.append(("archive", original.place.archives, read_archive))
     subjects.append(("cache", Path(os.environ["KDNB_CACHE"]), read_cache(images)))
     kinds = list(dict.fromkeys(kind for kind, *_ in subjects))
     files: dict[str, list[tuple[Path, Reader, str, str]]] = {kind: [] for kind in kinds}

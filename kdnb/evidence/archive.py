@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -67,7 +68,9 @@ def pack(study: Study, store: Store, dataset: Dataset, seed: int, folder: Path) 
     unfinished: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+        for left in folder.glob(f".{path.name}-*"):
+            left.unlink(missing_ok=True)  # by a process that was killed here
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-")
         unfinished = Path(temporary)
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
 
@@ -160,7 +163,8 @@ def restore(path: Path, store: Store) -> Restored:
     try:
         with zipfile.ZipFile(path) as packed:
             return _restore(path, packed, store)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:  # the last: encrypted
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error) as error:
+        # a damaged directory of files leads to any of these; RuntimeError also says encrypted
         raise StoreError(f"{path} cannot be read as an archive: {error}") from None
 
 
