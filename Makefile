@@ -37,12 +37,13 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A file's tests stay in one process, and share what its fixtures have trained.
 unit: $(STAMP)
-	$(BIN)/python -m pytest -p tests.skips
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.skips -n auto --maxprocesses 4 --dist loadfile
 
 # Every notebook's stored outputs against fresh ones.
 pages: $(STAMP)
-	KDNB_STORE="$(WHOLE_STORE)" $(BIN)/python -m pytest -p tests.skips -c .ci/pages.ini --rootdir . notebooks
+	OMP_NUM_THREADS=1 KDNB_STORE="$(WHOLE_STORE)" $(BIN)/python -m pytest -p tests.skips -c .ci/pages.ini --rootdir . -n auto --maxprocesses 4 --dist loadfile notebooks
 
 # After a page's text or code was changed: its notebook, with fresh outputs.
 notebooks: $(STAMP)

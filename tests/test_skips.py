@@ -10,7 +10,7 @@ from kdnb.paths import CHECKOUT as ROOT
 from tests import skips
 
 
-def run(folder, source):
+def run(folder, source, *options):
     """pytest on a file of its own, with the list of skips."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text("import pytest\n" + source)
@@ -22,6 +22,7 @@ def run(folder, source):
         "tests.skips",
         "-p",
         "no:cacheprovider",
+        *options,
         str(folder / "test_it.py"),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
@@ -46,8 +47,16 @@ def test_a_skip_without_a_place_on_the_list_fails_the_run_and_is_named(tmp_path,
     assert "1 passed, 1 skipped" in done.stdout
 
 
-def test_a_module_that_skips_itself_fails_the_run(tmp_path):
-    done = run(tmp_path, "pytest.skip('no such library', allow_module_level=True)\n")
+def test_several_processes_skip_no_more_than_one(tmp_path):
+    done = run(tmp_path, FINE + "def test_other():\n    pytest.skip('needs npm')\n", "-n", "2")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "test_other: needs npm" in done.stdout
+    assert "1 passed, 1 skipped" in done.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two"])
+def test_a_module_that_skips_itself_fails_the_run(tmp_path, options):
+    done = run(tmp_path, "pytest.skip('no such library', allow_module_level=True)\n", *options)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "no such library" in done.stdout
 
