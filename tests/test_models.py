@@ -53,6 +53,7 @@ def test_every_name_builds_a_network_whose_logits_are_the_head_of_its_features(n
         ("resnet18-cifar", (512, 4, 4)),
         ("resnet18", (512, 1, 1)),
         ("vit-tiny", (96, 8, 8)),
+        ("cct-2-3x2", (128, 8, 8)),
     ],
 )
 @torch.no_grad()
@@ -68,7 +69,7 @@ def test_the_head_is_one_linear_layer_on_the_mean_over_places():
     assert torch.allclose(network.head(maps), network.classifier(pooled), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["resnet8-w16", "resnet20", "vit-tiny"])
+@pytest.mark.parametrize("name", ["resnet8-w16", "resnet20", "vit-tiny", "cct-4-3x2"])
 def test_a_network_without_imagenet_weights_cannot_start_from_them(name):
     with pytest.raises(ProfileError, match=f"no ImageNet weights for '{name}'"):
         models.imagenet_weights(name)
@@ -151,7 +152,7 @@ def test_counting_operations_leaves_the_network_as_it_was():
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
 
-SEEDED = ["resnet8-w8", "resnet20", "resnet18-cifar", "vit-tiny"]
+SEEDED = ["resnet8-w8", "resnet20", "resnet18-cifar", "vit-tiny", "cct-2-3x2"]
 
 
 @pytest.mark.parametrize("name", SEEDED)

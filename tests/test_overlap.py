@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdnb.evidence import overlap
 from kdnb.training import maps as maps_of
 from kdnb.training import models
-from kdnb.training.models import Network, VisionTransformer
+from kdnb.training.models import Network, Transformer
 from kdnb.training.spec import ModelSpec
 
 examples = settings(max_examples=50, deadline=None, derandomize=True)
@@ -27,9 +27,9 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def transformer() -> VisionTransformer:
+def transformer() -> Transformer:
     network = models.build(ModelSpec(name="vit-tiny"), classes=10, side=32, seed=1).eval()
-    assert isinstance(network, VisionTransformer)
+    assert isinstance(network, Transformer)
     return network
 
 

@@ -26,9 +26,6 @@ from kdnb.training.train import PREPARED
 FLOAT = 4
 """bytes"""
 
-METHODS = 4
-"""of attention maps of a residual network"""
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -202,7 +199,8 @@ def _looks(spec: RunSpec, images: Sizes, shown: Sizes) -> float:
     if spec.role == "origin":
         return looks
     sampled, mapped = min(shown.train, settings.train_sample), min(shown.validation, settings.maps)
-    halves = 2.0 if spec.role == "teacher" else 1.0  # left and right are half an image each
+    about = _network(spec.model, images.classes, spec.side or images.side)
+    halves = 2.0 if spec.role == "teacher" and about.halves else 1.0  # left and right are half an image each
     return looks + len(VIEWS) * halves * (shown.validation + sampled + 8 * mapped)
 
 
@@ -240,13 +238,13 @@ def _disk(spec: RunSpec, shown: Sizes) -> float:
     sampled = min(shown.train, settings.train_sample)
     rows = views * (shown.validation + sampled) + shown.validation  # base views of the validation images
     maps = views * 2 * min(shown.validation, sampled, settings.maps)
-    if spec.role == "teacher":
+    if spec.role == "teacher" and about.halves:
         rows += 2 * len(VIEWS) * (shown.validation + sampled)
         maps += 2 * len(VIEWS) * 2 * min(shown.validation, sampled, settings.maps)
     if spec.objective and (own or spec.objective.batch_norm == "train"):
         taught = views if spec.objective.batch_norm == "train" else 1
         rows += len(spec.teachers) * taught * (shown.validation + sampled)
-    return weights + FLOAT * (rows * shown.classes + maps * METHODS * about.places)
+    return weights + FLOAT * (rows * shown.classes + maps * about.methods * about.places)
 
 
 @dataclass(frozen=True)
@@ -257,6 +255,10 @@ class _Network:
     """bytes that a training step keeps of each image for its backward pass, in float32"""
     places: int
     """of its map"""
+    methods: int
+    """of attention maps that it gives"""
+    halves: bool
+    """whether it is shown halves of images too"""
 
 
 @cache
@@ -276,4 +278,6 @@ def _network(model: ModelSpec, classes: int, side: int) -> _Network:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         maps = network.features(torch.zeros(2, 3, side, side, device="meta"))
         network.head(maps)
-    return _Network(weights, sum(each.nbytes() for each in kept.values()) / 2, int(maps.shape[-1] * maps.shape[-2]))
+    size = sum(each.nbytes() for each in kept.values()) / 2
+    places = int(maps.shape[-1] * maps.shape[-2])
+    return _Network(weights, size, places, len(network.map_methods), network.any_width)

@@ -46,6 +46,12 @@ def forward(model: ModelSpec, classes: int, side: int) -> int:
     return models.flops(models.build(model, classes, side, seed=0), side)
 
 
+@cache
+def sees_halves(model: ModelSpec, classes: int, side: int) -> bool:
+    """Whether that network answers to halves of images too."""
+    return models.build(model, classes, side, seed=0).any_width
+
+
 class Estimator:
     """Times each kind of network once, when it is first asked for, and reckons with that."""
 
@@ -83,7 +89,8 @@ class Estimator:
         looks = spec.train.epochs / settings.validate_every * min(validation, settings.validate_sample)
         # Of each view: logits of validation and training images, maps, and for Grad-CAM a pass there and back.
         sampled, mapped = min(len(dataset.train), settings.train_sample), min(validation, settings.maps)
-        halves = 2.0 if spec.role == "teacher" else 1.0  # left and right are half an image each
+        halved = spec.role == "teacher" and sees_halves(spec.model, len(dataset.classes), spec.side or dataset.side)
+        halves = 2.0 if halved else 1.0  # left and right are half an image each
         observed = 0.0 if spec.role == "origin" else halves * (validation + sampled + 8 * mapped)
         steps = spec.train.epochs * train.steps_per_epoch(len(dataset.train), spec.train.batch_size)
         return steps * step + (looks + len(VIEWS) * observed) * image

@@ -9,7 +9,10 @@ name                        network
 ``resnet18``, ``resnet50``  torchvision's, ImageNet stem (stride 4 before the first stage)
 ``resnet18-cifar``          ResNet-18 with a 3×3 stem of stride 1 and no pooling, for 32×32 images
 ``resnet50-cifar``          ResNet-50, likewise
-``vit-tiny``                a small vision transformer on patches of a eighth of the side, mean-pooled (no class token)
+``vit-tiny``                a small vision transformer on patches of an eighth of the side, mean-pooled (no class token)
+``cct-2-3x2``               a compact convolutional transformer of 2 blocks (Hassani et al. 2021): two 3×3 convolutions make
+                            tokens, one for 4×4 pixels; a learned weight for each pools them. 71 MFLOP on a 32×32 input
+``cct-4-3x2``               the same with 4 blocks: 100 MFLOP
 ``torchvision:<NAME>``      any classifier of torchvision.models, random weights, without dropout and stochastic depth
 ``timm:<NAME>``             any of timm's, likewise, where timm is installed
 ==========================  ==========================================================================================
@@ -31,6 +34,7 @@ from torch import Tensor, nn
 from kdnb.errors import DataError, ProfileError
 from kdnb.training import borrowed
 from kdnb.training.spec import ModelSpec
+from kdnb.training.transformers import CompactEncoder, Encoder, PatchEncoder, SequencePooling
 
 
 class Network(nn.Module):
@@ -40,6 +44,11 @@ class Network(nn.Module):
     classifier: nn.Module
     any_width = True
     """whether it takes images that are not square, such as half of one"""
+
+    @property
+    def map_methods(self) -> tuple[str, ...]:
+        """The attention maps that it gives, by the names that `kdnb.training.maps.attention_maps` has them under."""
+        return ("cam-sum", "cam-predicted", "cam-true", "grad-cam")
 
     def head(self, maps: Tensor) -> Tensor:
         """Logits (N, K) of feature maps (N, D, h, w)."""
@@ -67,21 +76,23 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
         elif spec.name in ("resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar"):
             return _torchvision_resnet(spec, classes)
         else:
-            network = VisionTransformer(side, classes)
+            return _transformer(spec.name, side, classes)
         for module in network.modules():
-            if isinstance(module, nn.Conv2d) and not isinstance(network, VisionTransformer):
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return network
 
 
 def flops(network: Network, side: int) -> int:
     """Floating-point operations of one forward pass of one image (a multiplication and an addition count as two)."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # Of the kernels for attention on a CPU, the plain one alone is counted.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         network(torch.zeros(1, 3, side, side, device=device))
     network.train(training)
     return int(counter.get_total_flops())
@@ -275,87 +286,52 @@ def imagenet_file(name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
-# -- a vision transformer --------------------------------------------------------------------------------------------
+# -- transformers ----------------------------------------------------------------------------------------------------
 
 
-class SelfAttention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+class Transformer(Network):
+    """Tokens that attend to each other in blocks, in a grid of places, and a head that pools them into one.
 
-    def _split(self, tokens: Tensor) -> Tensor:
-        n, t, _ = tokens.shape
-        return self.queries_keys_values(tokens).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-
-    def weights(self, tokens: Tensor) -> Tensor:
-        """(N, heads, T, T): how much each token takes from each; rows sum to one."""
-        q, k, _ = self._split(tokens)
-        return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        q, k, v = self._split(tokens)
-        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class Block(nn.Module):
-    """Attention and a two-layer perceptron, each on normalised tokens, each added to its input."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
-
-
-class Encoder(nn.Module):
-    """Images to a map of normalised tokens, (N, width, 8, 8)."""
-
-    def __init__(self, side: int, width: int, depth: int, heads: int, grid: int = 8) -> None:
-        super().__init__()
-        if side % grid:
-            raise ProfileError(
-                f"vit-tiny cuts an image into {grid}×{grid} patches; a side of {side} pixels does not divide"
-            )
-        self.grid = grid
-        self.patches = nn.Conv2d(3, width, side // grid, side // grid)
-        self.position = nn.Parameter(torch.empty(1, grid * grid, width))
-        nn.init.trunc_normal_(self.position, std=0.02)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-
-    def tokens(self, images: Tensor) -> Tensor:
-        return self.patches(images).flatten(2).transpose(1, 2) + self.position
-
-    def forward(self, images: Tensor) -> Tensor:
-        tokens = self.tokens(images)
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens).transpose(1, 2).unflatten(2, (self.grid, self.grid))
-
-
-class VisionTransformer(Network):
-    """Width 96, 6 blocks, 3 heads."""
+    Args:
+        features: images to a map of tokens.
+        classifier: the head, an `nn.Linear` on the mean over places or a `SequencePooling`.
+    """
 
     features: Encoder
-    any_width = False
+    any_width = False  # a token's position is learned for a whole image
 
-    def __init__(self, side: int, classes: int, width: int = 96, depth: int = 6, heads: int = 3) -> None:
+    def __init__(self, features: Encoder, classifier: nn.Module) -> None:
         super().__init__()
-        self.features = Encoder(side, width, depth, heads)
-        self.classifier = nn.Linear(width, classes)
+        self.features, self.classifier = features, classifier
+
+    @property
+    def map_methods(self) -> tuple[str, ...]:
+        return (*super().map_methods, "rollout", "attention-last", "attention-gradient")
+
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(maps) if isinstance(self.classifier, nn.Linear) else self.classifier(maps)
+
+    def pooling(self, maps: Tensor) -> Tensor:
+        """How much the head takes from each place of maps (N, D, h, w): (N, h·w), rows sum to one."""
+        if isinstance(self.classifier, SequencePooling):
+            return self.classifier.weights(maps)
+        places = maps.shape[-2] * maps.shape[-1]
+        return maps.new_full((len(maps), places), 1.0 / places)
+
+    def pooled(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Logits (N, K) of maps (N, D, h, w) where the head takes `weights` (N, h·w) from the places."""
+        linear = self.classifier.linear if isinstance(self.classifier, SequencePooling) else self.classifier
+        return linear(torch.einsum("ndt,nt->nd", maps.flatten(2), weights))
 
     def attentions(self, images: Tensor) -> Tensor:
-        """The attention weights of every block, shape (N, blocks, heads, 64, 64); rows sum to one."""
-        tokens = self.features.tokens(images)
-        weights = []
-        for block in self.features.blocks:
-            assert isinstance(block, Block)
-            weights.append(block.attention.weights(block.norm1(tokens)))
-            tokens = block(tokens)
-        return torch.stack(weights, dim=1)
+        """The attention weights of every block, shape (N, blocks, heads, T, T) of T tokens; rows sum to one."""
+        return torch.stack(self.features.explained(images)[1], dim=1)
+
+
+def _transformer(name: str, side: int, classes: int) -> Transformer:
+    if name == "vit-tiny":
+        encoder: Encoder = PatchEncoder(name, side, width=96, depth=6, heads=3)
+        return Transformer(encoder, nn.Linear(96, classes))
+    depth = int(name.split("-")[1])
+    encoder = CompactEncoder(side, width=128, depth=depth, heads=2)
+    return Transformer(encoder, SequencePooling(128, classes))

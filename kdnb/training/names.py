@@ -6,7 +6,7 @@ from kdnb.errors import ProfileError
 
 NAMES = (
     "resnet8-w8", "resnet8-w16", "resnet8-w32", "resnet8-w64", "resnet20", "resnet56",
-    "resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar", "vit-tiny",
+    "resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar", "vit-tiny", "cct-2-3x2", "cct-4-3x2",
 )  # fmt: skip
 """The package's own; ``resnet8-w<W>`` takes any width."""
 
