@@ -1,15 +1,20 @@
-"""Compact transformers against their paper and a plain rewriting, and what their attention says against slow reckonings."""
+"""Compact transformers against their paper and a plain rewriting; maps of their attention against slow reckonings."""
 
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
 
+from kdnb import cli
 from kdnb.evidence import overlap
+from kdnb.study import cost, grid
+from kdnb.study import profile as profiles
+from kdnb.study.cost import Sizes
 from kdnb.training import maps, models
 from kdnb.training.models import Network, Transformer
 from kdnb.training.spec import ModelSpec
@@ -139,7 +144,7 @@ def test_training_a_transformer_draws_nothing(shown):
 
 
 class Watched(nn.Module):
-    """The network with every attention, the pooling among them, handed through a module of its own, for captum to look at."""
+    """The network with each attention, and its pooling, handed through a module of its own, for captum to look at."""
 
     def __init__(self, network: Transformer) -> None:
         super().__init__()
@@ -290,3 +295,44 @@ def test_the_gradient_map_is_of_the_predicted_class_and_differs_between_classes(
     assert torch.allclose(found, maps.gradient_attention(network, shown, predicted))
     others = maps.gradient_attention(network, shown, (predicted + 1) % 10)
     assert not torch.allclose(found, others, rtol=0.1)
+
+
+# -- the profile -----------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_of_the_profile_takes_less_than_an_hour_at_150_gflops_its_origin_included():
+    profile = profiles.load("cpu-vit")
+    study = grid.build(profile, "a" * 16, profile.seeds[:1], {"A": "b" * 16})
+    assert [run.name for run in study.every_run if run.spec.role == "origin"] == ["origin-A"]
+    sizes = {"a" * 16: Sizes(5_000, 10_000, 100, 32), "b" * 16: Sizes(45_000, 10_000, 100, 32)}
+    assert 0.8 < cost.of_study(study, sizes).hours(0.15) < 1.0
+
+
+def test_the_profile_runs_from_its_origin_to_a_table_of_maps(tmp_path):
+    """Two epochs, two images a class, eight pixels a side: the path, not the result."""
+    settings = (
+        "dataset={name: digits-2}",
+        "origins.A.dataset={name: digits-2-rest}",
+        "origins.A.train.epochs=2",
+        "teacher.train.epochs=2",
+        "student.train.epochs=2",
+        "side=8",
+        "reference=false",
+        "grid=[{teachers: [[weak, strong]], students: [strong]}]",
+        "observe={maps: 20, train_sample: 20, validate_sample: 20}",
+    )
+    chosen = [
+        "--profile",
+        "cpu-vit",
+        "--store",
+        str(tmp_path),
+        *(part for each in settings for part in ("--set", each)),
+    ]
+    cli.main(["run", *chosen])
+    cli.main(["table", *chosen, "--csv", str(tmp_path / "table.csv")])
+    table = pd.read_csv(tmp_path / "table.csv").fillna("")
+    teachers = table[(table["measure"] == "attention_iou") & (table["role"] == "ensemble")]
+    assert set(teachers["method"]) == {*CONVOLUTIONAL, *OF_ATTENTION}
+    assert teachers["value"].between(0, 1).all()
+    assert set(teachers["against"]) == {""}  # no halves
+    assert table[(table["measure"] == "accuracy") & (table["role"] == "student")]["value"].between(0, 1).all()

@@ -84,8 +84,9 @@ def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:
 
 # -- transformers ----------------------------------------------------------------------------------------------------
 #
-# The head pools all tokens, so there is no class token whose row could be read. Its pooling takes that row's place, as one
-# more attention: of one query that takes from every token, evenly where the head is a mean, by learned weights in a CCT.
+# The head pools all tokens, so there is no class token whose row could be read. Its pooling takes that row's place, as
+# one more attention: of one query that takes from every token, evenly where the head is a mean, by learned weights in a
+# CCT.
 
 
 def rollout(network: Transformer, images: Tensor) -> Tensor:
@@ -119,8 +120,8 @@ def gradient_attention(network: Transformer, images: Tensor, target: Tensor) -> 
     6): of each block the positive part of the logit's gradient times the attention, the mean over heads, with the
     identity added, multiplied through the blocks; read by the same of the head's pooling.
 
-    It differs from the paper in what it is read by, since there is no class token. For a network without blocks and with
-    a mean for its pooling it is Grad-CAM.
+    It differs from the paper in what it is read by, since there is no class token. For a network without blocks and
+    with a mean for its pooling it is Grad-CAM.
 
     Args:
         images: normalised, (N, 3, S, S).

@@ -10,8 +10,8 @@ name                        network
 ``resnet18-cifar``          ResNet-18 with a 3×3 stem of stride 1 and no pooling, for 32×32 images
 ``resnet50-cifar``          ResNet-50, likewise
 ``vit-tiny``                a small vision transformer on patches of an eighth of the side, mean-pooled (no class token)
-``cct-2-3x2``               a compact convolutional transformer of 2 blocks (Hassani et al. 2021): two 3×3 convolutions make
-                            tokens, one for 4×4 pixels; a learned weight for each pools them. 71 MFLOP on a 32×32 input
+``cct-2-3x2``               a compact convolutional transformer of 2 blocks (Hassani et al. 2021): two convolutions make
+                            tokens, one for 4×4 pixels, pooled by learned weights. 71 MFLOP on a 32×32 input
 ``cct-4-3x2``               the same with 4 blocks: 100 MFLOP
 ``torchvision:<NAME>``      any classifier of torchvision.models, random weights, without dropout and stochastic depth
 ``timm:<NAME>``             any of timm's, likewise, where timm is installed

@@ -15,8 +15,9 @@ predictions
 attention
     ``<split>/<method>/<view>``: maps of a fixed sample of images, float32 (M, h, w), for the methods cam-sum,
     cam-predicted, cam-true, grad-cam (of the predicted class) and, of transformers, rollout, attention-last and
-    attention-gradient (of the predicted class); ``<split>/index``, ``<split>/labels``: (M,). A teacher that can see halves
-    also leaves ``<split>/<method>/<view>/left`` and ``/right``; the half that it did not see holds the map's minimum.
+    attention-gradient (of the predicted class); ``<split>/index``, ``<split>/labels``: (M,). A teacher that can see
+    halves also leaves ``<split>/<method>/<view>/left`` and ``/right``; the half that it did not see holds the map's
+    minimum.
 
 An origin leaves its weights and its log alone. A run of the profile ``cpu`` takes 4 MB for each view of 10,000 validation
 images and 100 classes and 2 MB for one of 5,000 training images: 22 MB of logits, and 6 MB of maps; a teacher 36 and 13 MB

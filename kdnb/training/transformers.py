@@ -130,8 +130,8 @@ class PatchEncoder(Encoder):
 
 
 class CompactEncoder(Encoder):
-    """That of a compact convolutional transformer, CCT-L/3×2 (Hassani et al. 2021, arXiv 2104.05704, section 3; released in
-    SHI-Labs/Compact-Transformers, ``src/cct.py``), L = `depth`.
+    """That of a compact convolutional transformer, CCT-L/3×2 (Hassani et al. 2021, arXiv 2104.05704, section 3; released
+    in SHI-Labs/Compact-Transformers, ``src/cct.py``), L = `depth`.
 
     Tokens come from two 3×3 convolutions of stride 1 without bias, of 64 and `width` channels, each with ReLU and a 3×3
     maximum of stride 2: one for each 4×4 pixels. Positions are learned. All start as released: convolutions by He et
