@@ -18,8 +18,8 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-lt", "cpu-scratch", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100", "paper-imagenet",
-        "paper-imagenet-lt", "smoke",
+        "cpu", "cpu-lt", "cpu-scratch", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
+        "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
 
