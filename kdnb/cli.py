@@ -131,22 +131,33 @@ def cli(traceback: bool) -> None:  # read by main
     """Rerun the study of attention and fidelity in knowledge distillation, at any scale."""
 
 
+_on_device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, …")
+_in_memory = click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Of the device, for each worker, as 8GiB: groups that need more train in passes (default: what is free).",
+)
+
+
 @cli.command()
 @_study_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@_on_device
+@_in_memory
 @click.option("--probe/--no-probe", default=True, help="Time two batches of each kind of network.")
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="TFLOP/s of a device elsewhere, not timed here."
 )
 @click.option("--sizes", help="TRAIN,VALIDATION,CLASSES of images that are not here; needs --rate.")
-def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str | None) -> None:
+def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float | None, sizes: str | None) -> None:
     """Say what a run would train, what the store holds, and what it would cost: arithmetic, memory, disk, hours."""
     from kdnb import environment
     from kdnb.images.repeats import repeats
     from kdnb.study import cost, estimate, execute
+    from kdnb.study import memory as memories
 
+    given = memories.parse(memory) if memory is not None else None
     if sizes is not None:
-        _plan_elsewhere(where, sizes, rate)
+        _plan_elsewhere(where, sizes, rate, "cpu" if device == "cpu" else "cuda", given)
         return
     planned, store = where.plan(), where.open_store()
     study, dataset = planned.study, planned.dataset
@@ -171,22 +182,26 @@ def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str 
     specs = {run.spec.id: run.spec for run in study.every_run}
     estimator = estimate.Estimator(planned.datasets, chosen) if probe and rate is None else None
     shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
+    # A rate is that of a device elsewhere, whose memory is not known here.
+    room = given or (memories.free(chosen) if rate is None else float("inf"))
+    need = memories.need_of(chosen.type, specs, shapes)
+    passes = [memories.split(task.specs, need, room) for task in waiting]
     costs, total = [], 0.0
-    for task in waiting:
-        costs.append(cost.of_group(task.specs, specs, shapes))
+    for task, parts in zip(waiting, passes, strict=True):
+        costs.append(cost.together([cost.of_group(part, specs, shapes) for part in parts]))
         names = ", ".join(study.by_id[spec.id].name for spec in task.specs)
         line = f"  {names}" if task.specs[0].role == "origin" else f"  seed {task.specs[0].seed}  {names}"
         if estimator is not None:
-            seconds = estimator.group(task.specs, specs)
+            seconds = sum(estimator.group(part, specs) for part in parts)
             total += seconds
             line += f": {duration(seconds)}"
         elif rate is not None:
             line += f": {duration(costs[-1].hours(rate) * 3600)}"
-        click.echo(line)
+        click.echo(line + _in_passes(parts))
     if not waiting:
         return
     whole = cost.together(costs)
-    _echo_cost(whole, [spec for task in waiting for spec in task.specs], len(waiting))
+    _echo_cost(whole, passes, room)
     if estimator is not None:
         click.echo(
             f"about {duration(total)} on this machine ({chosen.type}, {whole.flop / total / 1e12:.3g} TFLOP/s as timed), one "
@@ -196,9 +211,15 @@ def plan(where: Where, device: str, probe: bool, rate: float | None, sizes: str 
         _echo_hours(whole, rate)
 
 
-def _plan_elsewhere(where: Where, sizes: str, rate: float | None) -> None:
-    """The plan of a study whose images are on another machine."""
+def _plan_elsewhere(where: Where, sizes: str, rate: float | None, device: str, given: float | None) -> None:
+    """The plan of a study whose images are on another machine.
+
+    Args:
+        device: cpu, or cuda for any other.
+        given: bytes of memory that the device has, where they are told.
+    """
     from kdnb.study import cost, grid, profile
+    from kdnb.study import memory as memories
 
     if rate is None:
         raise ProfileError(f"--sizes {sizes} is of images that are not here: nothing can be timed; give a --rate too")
@@ -210,22 +231,29 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None) -> None:
         )
     study = grid.build(settings, "0" * 16, where.seeds)
     by_id = {run.spec.id: run.spec for run in study.every_run}
-    groups = [[run.spec for run in group] for group in study.groups()]
-    costs = [cost.of_group(group, by_id, {"0" * 16: shape}) for group in groups]
+    shapes, room = {"0" * 16: shape}, given or float("inf")
+    need = memories.need_of(device, by_id, shapes)
+    passes = [memories.split([run.spec for run in group], need, room) for group in study.groups()]
+    costs = [cost.together([cost.of_group(part, by_id, shapes) for part in parts]) for parts in passes]
     click.echo(
         f"{settings.name}: {len(study.every_run)} runs on {shape.train} + {shape.validation} images of {shape.classes} classes "
         f"that are not here, {shape.side} pixels each"
     )
-    for group, each in zip(groups, costs, strict=True):
-        names = ", ".join(study.by_id[spec.id].name for spec in group)
-        click.echo(f"  seed {group[0].seed}  {names}: {duration(each.hours(rate) * 3600)}")
+    for parts, each in zip(passes, costs, strict=True):
+        names = ", ".join(study.by_id[spec.id].name for part in parts for spec in part)
+        click.echo(f"  seed {parts[0][0].seed}  {names}: {duration(each.hours(rate) * 3600)}{_in_passes(parts)}")
     whole = cost.together(costs)
-    _echo_cost(whole, list(by_id.values()), len(groups))
+    _echo_cost(whole, passes, room)
     _echo_hours(whole, rate)
 
 
-def _echo_cost(whole: "Cost", specs: Sequence["RunSpec"], groups: int) -> None:
-    roles = [spec.role for spec in specs]
+def _in_passes(parts: Sequence[object]) -> str:
+    return f", in {len(parts)} passes" if len(parts) > 1 else ""
+
+
+def _echo_cost(whole: "Cost", passes: Sequence[Sequence[Sequence["RunSpec"]]], room: float) -> None:
+    """Of groups, each in its passes, with `room` bytes for a pass."""
+    roles, groups = [spec.role for parts in passes for part in parts for spec in part], len(passes)
     count = {role: roles.count(role) for role in ("origin", "teacher", "reference", "student") if role in roles}
     listed = ", ".join(f"{number} {role}{'s' if number > 1 else ''}" for role, number in count.items())
     parts = {
@@ -239,9 +267,16 @@ def _echo_cost(whole: "Cost", specs: Sequence["RunSpec"], groups: int) -> None:
         f"arithmetic  {_flop(whole.flop)}: "
         + ", ".join(f"{name} {_flop(each)}" for name, each in parts.items() if each)
     )
+    split = [len(parts) for parts in passes if len(parts) > 1]
     click.echo(
-        f"memory      {_bytes(whole.memory)} on the device for the largest group, {_bytes(whole.images)} of it images"
+        f"memory      {_bytes(whole.memory)} on the device for the largest {'pass' if split else 'group'}, "
+        f"{_bytes(whole.images)} of it images"
     )
+    if split:
+        click.echo(
+            f"passes      {sum(split)} for {len(split)} group{'s' if len(split) > 1 else ''}, to fit {_bytes(room)}; "
+            "results do not change"
+        )
     click.echo(f"disk        {_bytes(whole.disk)} in the store")
 
 
@@ -259,24 +294,33 @@ def _bytes(number: float) -> str:
 
 @cli.command()
 @_study_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Groups trained at once.")
+@_on_device
+@_in_memory
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Groups trained at once, each on a GPU of its own where there are several.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker (default: the cores, shared out).")
 @click.option(
     "--cluster",
     metavar="ADDRESS",
     help="Train on a Dask cluster instead: its scheduler, tcp://HOST:8786, or dask-local:N for N processes here.",
 )
-def run(where: Where, device: str, workers: int, threads: int | None, cluster: str | None) -> None:
+def run(where: Where, device: str, memory: str | None, workers: int, threads: int | None, cluster: str | None) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
 
     from kdnb import environment
     from kdnb.study import cost, estimate, execute, locks
+    from kdnb.study import memory as memories
     from kdnb.study.store import Store
 
     if cluster is not None and workers > 1:
         raise ProfileError("--cluster and --workers exclude each other; leave out --workers")
+    given = memories.parse(memory) if memory is not None else None
     # What a cluster's workers have is theirs to say, and this machine may have less.
     chosen = environment.choose_device("cpu" if cluster is not None else device)
     planned, store = where.plan(), where.open_store()
@@ -290,11 +334,13 @@ def run(where: Where, device: str, workers: int, threads: int | None, cluster: s
     if doubt := locks.doubt(store.root):
         click.echo(f"kdnb: warning: use {store.root} from one machine only: {doubt}", err=True)
     pool: AbstractContextManager[Executor | None] = nullcontext()
+    sharing = 1
     if cluster is not None:
         from kdnb.study import cluster as clusters
 
         local = clusters.local_workers(cluster)
         threads = threads or (max(1, (os.cpu_count() or 1) // local) if local else None)
+        sharing = environment.sharing(device, local) if local else 1
         store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
         specs = {run.spec.id: run.spec for run in study.every_run}
         shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
@@ -307,11 +353,11 @@ def run(where: Where, device: str, workers: int, threads: int | None, cluster: s
     elif workers > 1:
         import multiprocessing
 
+        context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=execute.begin_worker,
+            workers, mp_context=context, initializer=execute.begin_worker, initargs=(context.Value("i", 0),)
         )
+        sharing = environment.sharing(device, workers)
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     with pool as executor:
         try:
@@ -322,6 +368,8 @@ def run(where: Where, device: str, workers: int, threads: int | None, cluster: s
                 data_root=data_root,
                 device=device,
                 threads=threads,
+                memory=given,
+                workers=sharing,
                 weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
             )
         except BaseException:

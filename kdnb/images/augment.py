@@ -49,6 +49,7 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy, Interpolation
 from torchvision.transforms.v2 import functional as ops
 
 from kdnb import source
+from kdnb.environment import finest
 from kdnb.errors import ProfileError
 from kdnb.images import randaugment
 from kdnb.images.counter import Purpose, Stream
@@ -611,6 +612,8 @@ _KERNELS: dict[str, Kernel] = {
 def _bicubic_shear(images: Tensor, slope: float) -> Tensor:
     """Along rows, each row from where ``slope`` times its centre's height says, as Pillow has it: four taps with a = −1, edge
     pixels repeated, cut off to whole levels, grey where a pixel's centre comes from outside."""
+    if finest(images.device) != torch.float64:
+        return _bicubic_shear(images.cpu(), slope).to(images.device)
     side = images.shape[-1]
     centre = torch.arange(side, device=images.device, dtype=torch.float64) + 0.5
     source = centre[None, :] + slope * centre[:, None]

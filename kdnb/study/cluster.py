@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -202,6 +203,15 @@ def demands(task: Task, workers: Sequence[Mapping[str, float]], memory: float | 
     return wanted
 
 
+def fitted(task: Task, workers: Sequence[Mapping[str, float]], need: Callable[[Task], float]) -> tuple[Task, float]:
+    """A task, and bytes to ask for it: what all of its group needs, or, where no worker has declared as much, the most that one
+    has, if each of its runs by itself needs no more. Told what it asked for, the task trains the group in passes."""
+    asked, most = need(task), max((worker.get(MEMORY, 0.0) for worker in workers), default=0.0)
+    if asked > most and all(need(replace(task, specs=(spec,))) <= most for spec in task.specs):
+        asked = most
+    return (replace(task, process=asked) if most else task), asked
+
+
 def describe(task: Task) -> str:
     """A task in a few words."""
     spec, count = task.specs[0], len(task.specs)
@@ -234,7 +244,11 @@ class ClusterExecutor(Executor):
         asked: dict[str, float] = {}
         if task is not None:
             workers = [each["resources"] for each in self._client.scheduler_info()["workers"].values()]
-            asked = demands(task, workers, self._memory(task) if self._memory else None)
+            whole, memory = task, None
+            if self._memory is not None:
+                task, memory = fitted(whole, workers, self._memory)
+            args = tuple(task if each is whole else each for each in args)
+            asked = demands(task, workers, memory)
         promise: Future[Any] = Future()
         self._attempt(promise, partial(on_worker, self._made, self._beacon, fn, *args, **kwargs), task, asked)
         promise.add_done_callback(self._give_up)
@@ -323,6 +337,8 @@ def on_worker(made: Mapping[str, str], beacon: str, fn: Callable[..., Any], *arg
 
     worker = distributed.get_worker()
     who = f"the worker {worker.address}"
+    if isinstance(worker.name, int):  # of one machine's cluster, counted from 0; others are told their GPU from outside
+        environment.take_gpu(worker.name)
     here = versions()
     _require_same({name: made[name] for name in made if name in here}, here, who)
     if worker.state.nthreads > 1:

@@ -145,9 +145,10 @@ RUNTIME = 0.8e9
 
 
 def of_worker(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapping[str, Sizes]) -> float:
-    """Bytes that a process needs to train a group without a device of its own, rounded up by a fifth; arguments as for
-    `of_group`."""
-    return 1.2 * (RUNTIME + of_group(group, by_id, sizes).memory)
+    """Bytes that a process needs to train a group without a device of its own, and to hold what is observed until it is
+    written, rounded up by a fifth; arguments as for `of_group`."""
+    needed = of_group(group, by_id, sizes)
+    return 1.2 * (RUNTIME + needed.memory + needed.disk)
 
 
 def speed_up(study: Study, workers: int, sizes: Mapping[str, Sizes]) -> float:

@@ -3,7 +3,8 @@
 The unit of work is a lockstep group (`Task`): plain data that pickles, so that a pool of processes or a cluster's
 executor can take it, given a store that all of them reach. A task that finds a run in the store does nothing for it; one
 that finds it being trained by another process waits and reads. Origins go first, then teachers; a group is handed out
-when what it starts from and learns from is in the store.
+when what it starts from and learns from is in the store. Where memory cannot hold all of a group, the task trains it in
+passes (`kdnb.study.memory`), one after the other, and each pass is in the store before the next begins.
 """
 
 import hashlib
@@ -16,10 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 import safetensors.torch
 import torch
@@ -30,6 +33,8 @@ from kdnb import environment
 from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError, ProfileError
 from kdnb.images import augment, datasets
 from kdnb.progress import Progress, duration
+from kdnb.study import memory
+from kdnb.study.cost import Sizes
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import DatasetConfig
 from kdnb.study.store import Store
@@ -57,6 +62,12 @@ class Task:
     """files that register augmentations and objectives of one's own; another process must run them first"""
     observed: DatasetConfig | None = None
     """the images that it is measured on, where they are others"""
+    memory: float | None = None
+    """bytes that it may take of its device's memory; None: what is free when it begins"""
+    workers: int = 1
+    """processes that share that device and its free memory"""
+    process: float | None = None
+    """bytes that its process may take where it trains on the processor, as a cluster's worker has declared"""
 
     @property
     def needs(self) -> set[str]:
@@ -80,6 +91,10 @@ class Outcome:
     failed: Mapping[str, str]
     """id → why not"""
     seconds: float
+    passes: int = 1
+    """in how many it was trained"""
+    ran_out: bool = False
+    """whether memory was used up, and smaller passes were taken"""
 
 
 @dataclass(frozen=True)
@@ -102,8 +117,25 @@ class Report:
             raise IncompleteError(f"{len(self.failed)} runs are missing; {name}: {reason}")
 
 
-def begin_worker() -> None:
-    """For the processes of a pool, to call first: Ctrl-C ends them, and so does the end of their parent, whatever ended it."""
+class Turn(Protocol):
+    """A number that processes share, as of `multiprocessing.Value`."""
+
+    value: int
+
+    def get_lock(self) -> AbstractContextManager[object]: ...
+
+
+def begin_worker(turn: Turn | None = None) -> None:
+    """For the processes of a pool, to call first: Ctrl-C ends them, and so does the end of their parent, whatever ended it.
+
+    Args:
+        turn: how many have begun, shared by all of the pool: each takes another GPU, and from the first one again where there
+            are more processes than GPUs.
+    """
+    if turn is not None:
+        with turn.get_lock():
+            environment.take_gpu(turn.value)
+            turn.value += 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker that caught it would go on with the next group
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -139,6 +171,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
         DataError: the data set or weights cannot be loaded, or are not those that the specs name.
         StoreError: a run that is needed is not in the store, or the store cannot be written.
         ProfileError: an objective that these teachers cannot serve, or an augmentation that is not the one of the plan.
+        KdnbError: a single network needs more memory than there is, or something that the device cannot do.
     """
     began = time.perf_counter()
     _register(task)
@@ -147,7 +180,8 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     device, store, code = environment.choose_device(task.device), Store(task.store), environment.code()
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
-    finished: dict[str, Trained] = {}
+    trained: list[str] = []
+    done_passes, ran_out = 0, False
     with store.claim(ids):
         missing = [spec for spec in task.specs if not store.holds(spec.id)]
         if missing:
@@ -156,30 +190,111 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             if task.observed is not None and missing[0].observed is not None:
                 shown = _planned(task.observed, task.data_root, missing[0].observed.hash)
                 store.note_dataset(shown)
-            taught_by = {teacher for spec in missing for teacher in spec.teachers}
-            teachers = {teacher: load_network(store, teacher, dataset, device) for teacher in sorted(taught_by)}
-            results = train(
-                missing,
-                dataset,
-                teachers,
-                device,
-                untrained=_untrained(store, missing, dataset, device),
-                origins=_origins(store, missing, dict(task.files)),
-                checkpoints=store.checkpoints,
-                on_epoch=on_epoch,
-                code=code,
-            )
-            failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
-            finished = {run: result for run, result in results.items() if isinstance(result, Trained)}
-            if finished:
-                specs = [spec for spec in missing if spec.id in finished]
-                networks = {run: result.network for run, result in finished.items()}
-                observations = observe(networks, specs, shown, teachers, device)
-                for spec in specs:
-                    about = environment.describe(device, finished[spec.id].code)
-                    store.write(spec, finished[spec.id], observations[spec.id], about)
+            train_pass = _Pass(task, store, dataset, shown, device, code, on_epoch)
+            waiting = _passes(task, missing, train_pass)
+            while waiting:
+                try:
+                    finished, diverged = train_pass(waiting[0])
+                except (RuntimeError, MemoryError, TypeError) as error:
+                    reason = _why_not(error, waiting[0], device)
+                    if reason:
+                        raise KdnbError(reason) from None
+                else:
+                    done_passes += 1
+                    trained += finished
+                    failed |= diverged
+                    del waiting[0]
+                    continue
+                # Here, after the error and all that it held on to are gone.
+                memory.release(device)
+                ran_out = True
+                size = (len(waiting[0]) + 1) // 2
+                trained += [spec.id for spec in waiting[0] if store.has(spec.id)]  # if it was while they were written
+                left = [spec for part in waiting for spec in part if not store.has(spec.id)]
+                waiting = [left[start : start + size] for start in range(0, len(left), size)]
     done = tuple(run for run in ids if run not in failed)
-    return Outcome(done, tuple(finished), failed, time.perf_counter() - began)
+    return Outcome(done, tuple(trained), failed, time.perf_counter() - began, max(1, done_passes), ran_out)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Trains, observes and stores some of a group's runs."""
+
+    task: Task
+    store: Store
+    dataset: datasets.Dataset
+    shown: datasets.Dataset
+    device: torch.device
+    code: str
+    on_epoch: OnEpoch | None
+
+    def teachers(self, specs: Sequence[RunSpec]) -> dict[str, models.Network]:
+        taught_by = {teacher for spec in specs for teacher in spec.teachers}
+        return {teacher: load_network(self.store, teacher, self.dataset, self.device) for teacher in sorted(taught_by)}
+
+    def __call__(self, specs: Sequence[RunSpec]) -> tuple[list[str], dict[str, str]]:
+        """ids of the runs that are in the store now; id → why not, of those that diverged"""
+        store, dataset, device = self.store, self.dataset, self.device
+        teachers = self.teachers(specs)
+        results = train(
+            specs,
+            dataset,
+            teachers,
+            device,
+            untrained=_untrained(store, specs, dataset, device),
+            origins=_origins(store, specs, dict(self.task.files)),
+            checkpoints=store.checkpoints,
+            on_epoch=self.on_epoch,
+            code=self.code,
+        )
+        failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
+        finished = {run: result for run, result in results.items() if isinstance(result, Trained)}
+        if finished:
+            kept = [spec for spec in specs if spec.id in finished]
+            networks = {run: result.network for run, result in finished.items()}
+            observations = observe(networks, kept, self.shown, teachers, device)
+            for spec in kept:
+                about = environment.describe(device, finished[spec.id].code)
+                store.write(spec, finished[spec.id], observations[spec.id], about)
+        return list(finished), failed
+
+
+def _passes(task: Task, specs: Sequence[RunSpec], train_pass: _Pass) -> list[list[RunSpec]]:
+    """What of a group trains at once: all, where its memory is not short."""
+    if len(specs) == 1:
+        return [list(specs)]
+    device, store, dataset = train_pass.device, train_pass.store, train_pass.dataset
+    by_id = {teacher: store.entry(teacher).spec for spec in specs for teacher in spec.teachers}
+    sizes = {dataset.hash: Sizes.of(dataset), train_pass.shown.hash: Sizes.of(train_pass.shown)}
+    given = [task.memory, task.process if device.type == "cpu" else None]
+    room = min((each for each in given if each is not None), default=None)
+    if room is None:
+        room = memory.free(device, task.workers)
+    beyond = 0.0
+    if device.type == "cuda":
+        alone = memory.need_of(device.type, by_id, sizes)
+        trial, few = memory.trial_of(max(specs, key=lambda spec: alone([spec])), dataset)
+        taken = memory.peak(device, lambda: train([trial], few, train_pass.teachers([trial]), device))
+        beyond = memory.beyond_reckoned(trial, few, by_id, taken)
+    return memory.split(specs, memory.need_of(device.type, by_id, sizes, beyond), room)
+
+
+def _why_not(error: RuntimeError | MemoryError | TypeError, specs: Sequence[RunSpec], device: torch.device) -> str:
+    """What to tell a user of an error in a pass; empty where smaller passes may do.
+
+    Raises:
+        RuntimeError, TypeError: the error itself, if it is about neither memory nor device.
+    """
+    if reason := environment.cannot(device, error):
+        return reason
+    if not memory.is_used_up(error):
+        raise error
+    if len(specs) > 1:
+        return ""
+    return (
+        f"the memory of {device} is used up by a single {specs[0].role} ({specs[0].model.name}, batches of "
+        f"{specs[0].train.batch_size}): end what else uses it, take fewer --workers, or a smaller batch_size or model"
+    )
 
 
 def _register(task: Task) -> None:
@@ -279,7 +394,14 @@ def all_packaged() -> list[Path]:
 
 
 def tasks(
-    study: Study, store: Store, *, data_root: str | Path | None = None, device: str = "auto", threads: int | None = None
+    study: Study,
+    store: Store,
+    *,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    memory: float | None = None,
+    workers: int = 1,
 ) -> tuple[list[Task], list[Run]]:
     """What is to be trained, in lockstep groups, and the runs that the store holds.
 
@@ -312,6 +434,8 @@ def tasks(
             files,
             study.profile.recipes,
             group[0].observed,
+            memory,
+            workers,
         )
         for group in study.groups(missing)
     ], held
@@ -325,6 +449,8 @@ def execute(
     data_root: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    memory: float | None = None,
+    workers: int = 1,
     weigh: Callable[[RunSpec], float] = lambda spec: float(spec.train.epochs),
     bar: bool | None = None,
 ) -> Report:
@@ -333,6 +459,9 @@ def execute(
     Args:
         executor: where tasks run; None is this process, one after the other.
         threads: of torch in each task.
+        memory: bytes that a task may take of its device's memory; groups that need more are trained in passes. None: what is
+            free when each begins.
+        workers: tasks of the executor that share a device, and with it the memory that is free.
         weigh: the work in a run, in any unit; decides how progress is counted.
         bar: show a progress bar; None decides by whether somebody looks on.
 
@@ -344,7 +473,9 @@ def execute(
         KdnbError: a worker of the executor died.
     """
     began = time.perf_counter()
-    waiting, held = tasks(study, store, data_root=data_root, device=device, threads=threads)
+    waiting, held = tasks(
+        study, store, data_root=data_root, device=device, threads=threads, memory=memory, workers=workers
+    )
     done, trained = {run.spec.id for run in held}, 0
     failed: dict[str, str] = {}
     total = sum(weigh(spec) for task in waiting for spec in task.specs)
@@ -414,6 +545,8 @@ def _label(study: Study, specs: Iterable[RunSpec]) -> str:
 
 
 def _line(study: Study, task: Task, outcome: Outcome, done: int, total: int, left: float) -> str:
+    passes = f" in {outcome.passes} passes, to fit the memory" if outcome.passes > 1 else ""
+    passes += ", which ran out with larger ones" if outcome.ran_out else ""
     failures = "".join(f"; {reason}" for reason in outcome.failed.values())
     ahead = f"; about {duration(left)} left" if done < total and math.isfinite(left) else ""
-    return f"{done} of {total} runs: {_label(study, task.specs)} took {outcome.seconds:.1f} s{failures}{ahead}"
+    return f"{done} of {total} runs: {_label(study, task.specs)} took {outcome.seconds:.1f} s{passes}{failures}{ahead}"

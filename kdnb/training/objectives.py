@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdnb import source
+from kdnb.environment import doubled
 from kdnb.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def standardised(logits: Tensor) -> Tensor:
 def class_means(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
     """The logarithm of a teacher's mean prediction over the images of each class, (K, K); a class without images gets its
     own label."""
-    sums = torch.zeros(classes, classes, dtype=torch.float64, device=logits.device)
-    sums.index_add_(0, labels, logits.double().softmax(dim=1))
+    exact = doubled(logits)
+    labels = labels.to(exact.device)
+    sums = torch.zeros(classes, classes, dtype=torch.float64, device=exact.device)
+    sums.index_add_(0, labels, exact.softmax(dim=1))
     counts = labels.bincount(minlength=classes).unsqueeze(1)
-    means = torch.where(counts > 0, sums / counts.clamp(min=1), torch.eye(classes, device=logits.device).double())
-    return means.clamp(min=1e-12).log().float()
+    means = torch.where(counts > 0, sums / counts.clamp(min=1), torch.eye(classes, device=exact.device).double())
+    return means.clamp(min=1e-12).log().float().to(logits.device)
 
 
 def _of_the_class(logits: Tensor, labels: Tensor, means: Tensor | None) -> Tensor:
@@ -276,7 +279,7 @@ def matched_temperature(answers: Sequence[Tensor], entropy: float) -> float:
     Raises:
         ValueError: no temperature between 1e-4 and 1e4 gives it.
     """
-    answers = [answer.double() for answer in answers]
+    answers = [doubled(answer) for answer in answers]
     low, high = math.log(1e-4), math.log(1e4)
     reached = [float(mean_entropy(answers, math.exp(edge))) for edge in (low, high)]
     if not reached[0] < entropy < reached[1]:

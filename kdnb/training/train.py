@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kdnb import environment
 from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
@@ -395,7 +396,7 @@ def _run_epoch(
     images: int,
 ) -> None:
     device = next(active[0].network.parameters()).device
-    exact = torch.float32 if device.type == "mps" else torch.float64  # which has no double precision
+    exact = environment.finest(device)
     sums = [torch.zeros(3, dtype=exact, device=device) for _ in active]
     seen = 0
     per_epoch = steps_per_epoch(images, active[0].spec.train.batch_size)
