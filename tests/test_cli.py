@@ -206,6 +206,19 @@ def test_a_plan_says_what_a_study_costs_at_a_given_rate(tmp_path, capfd):
     assert hours == pytest.approx(flop / 1e9 / 3600, abs=0.06)
 
 
+def test_a_plan_says_in_how_many_passes_groups_train_that_memory_cannot_hold(tmp_path, capfd):
+    arguments = ["plan", *TINY, "--store", tmp_path, "--rate", "0.001"]
+    assert run(*arguments) == 0
+    assert "passes" not in capfd.readouterr().out  # of a device elsewhere nothing is known
+    assert run(*arguments, "--memory", "1kB") == 0
+    told = capfd.readouterr().out
+    assert re.search(r"\n  seed 0  Sw, .*, in 3 passes\n", told)
+    assert "on the device for the largest pass" in told
+    assert "\npasses      6 for 2 groups, to fit 0.0 MB; results do not change\n" in told
+    assert run(*arguments, "--memory", "much") == 2
+    assert "'much' is no memory" in capfd.readouterr().err
+
+
 def test_a_study_of_images_that_are_elsewhere_is_planned_from_their_sizes(capfd):
     elsewhere = ["--profile", "paper-imagenet", "--sizes", "1281167,50000,1000"]
     assert run("plan", *elsewhere, "--rate", "30") == 0

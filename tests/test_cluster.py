@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import distributed
@@ -136,6 +137,20 @@ def test_a_task_asks_only_for_what_some_worker_has_declared(digits, tmp_path):
     assert cluster.demands(cpu, [{"GPU": 2}], 1e9) == {}
     assert cluster.demands(auto, [{"GPU": 1, "MEMORY": 2e9}], 1e9) == {"GPU": 1, "MEMORY": 1e9}
     assert cluster.demands(auto, [], 1e9) == {}  # the first worker is still to come
+
+
+def test_a_group_that_no_worker_can_hold_asks_for_the_largest_and_trains_in_passes(digits, tmp_path):
+    one = task(digits, tmp_path)
+    three = replace(one, specs=one.specs * 3)
+    declared = [{"MEMORY": 7e9}, {"MEMORY": 5e9}, {}]
+
+    def need(task):
+        return 2e9 + 3e9 * len(task.specs)
+
+    assert cluster.fitted(one, declared, need) == (replace(one, process=5e9), 5e9)
+    assert cluster.fitted(three, declared, need) == (replace(three, process=7e9), 7e9)
+    assert cluster.fitted(three, [{"MEMORY": 4e9}], need)[1] == 11e9  # which is an error that says so
+    assert cluster.fitted(three, [{}], need) == (three, 11e9)  # nothing is declared, and it measures where it trains
 
 
 def test_a_task_that_no_worker_can_take_is_an_error_with_the_numbers(digits, tmp_path, scheduler):
