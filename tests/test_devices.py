@@ -15,6 +15,7 @@ from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.study import execute, grid
 from kdnb.training import train
+from kdnb.training.observe import observe
 from kdnb.training.spec import TrainSpec
 from tests.conftest import small_profile
 
@@ -101,7 +102,7 @@ def test_views_are_made_without_double_precision(name, images):
     assert shown.dtype == torch.uint8
 
 
-def test_students_learn_without_double_precision(few_digits, monkeypatch):
+def test_students_learn_and_are_observed_without_double_precision(few_digits, monkeypatch):
     monkeypatch.setattr(environment, "finest", lambda device: torch.float32)  # as on Apple's GPU
     runs = grid.build(small_profile(ensembles=("w",), students=("w",), reference=False), few_digits.hash).runs
     teacher, student = (run.spec for run in runs)
@@ -109,7 +110,9 @@ def test_students_learn_without_double_precision(few_digits, monkeypatch):
     one = student.model_copy(update={"train": student.train.model_copy(update={"epochs": 1})})
     with WithoutDoubles():
         result = train.train([one], few_digits, {teacher.id: network}, CPU)[one.id]
+        observed = observe({one.id: result.network}, [one], few_digits, {teacher.id: network}, CPU)[one.id]
     assert 0 < result.log[0]["loss"] < 10
+    assert observed.attention["train/grad-cam/weak"].dtype == torch.float32
 
 
 def test_doubles_are_taken_where_there_are_some():

@@ -70,7 +70,7 @@ def jittered(images: Tensor, decided: Jitter) -> Tensor:
             members = np.flatnonzero(_ORDERS[decided.order, turn] == kind)
             if len(members):
                 where = torch.from_numpy(members).to(images.device)
-                factors = torch.from_numpy(decided.factors[members, kind]).to(images.device, torch.float32)
+                factors = torch.from_numpy(decided.factors[members, kind].astype(np.float32)).to(images.device)
                 images[where] = change(images[where], factors.view(-1, 1, 1, 1))
     return images
 
