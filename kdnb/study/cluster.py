@@ -249,6 +249,8 @@ class ClusterExecutor(Executor):
                 task, memory = fitted(whole, workers, self._memory)
             args = tuple(task if each is whole else each for each in args)
             asked = demands(task, workers, memory)
+        if self._where.startswith(LOCAL):
+            fn = partial(_on_own_gpu, fn)
         promise: Future[Any] = Future()
         self._attempt(promise, partial(on_worker, self._made, self._beacon, fn, *args, **kwargs), task, asked)
         promise.add_done_callback(self._give_up)
@@ -322,6 +324,14 @@ def _reached(task: Task | None) -> tuple[Any, ...]:
     )
 
 
+def _on_own_gpu(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls a function on a worker of a cluster that was started here, whose workers are numbered from 0."""
+    import distributed
+
+    environment.take_gpu(int(distributed.get_worker().name))
+    return fn(*args, **kwargs)
+
+
 def on_worker(made: Mapping[str, str], beacon: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls a function on a worker that is fit for it.
 
@@ -337,8 +347,6 @@ def on_worker(made: Mapping[str, str], beacon: str, fn: Callable[..., Any], *arg
 
     worker = distributed.get_worker()
     who = f"the worker {worker.address}"
-    if isinstance(worker.name, int):  # of one machine's cluster, counted from 0; others are told their GPU from outside
-        environment.take_gpu(worker.name)
     here = versions()
     _require_same({name: made[name] for name in made if name in here}, here, who)
     if worker.state.nthreads > 1:
