@@ -91,7 +91,7 @@ def lay_out(root: Path) -> Path:
     digits = datasets.load("digits")
     for split, part in (("train", digits.train), ("test", digits.validation)):
         seen: Counter[int] = Counter()
-        for image, label in zip(part.images, part.labels.tolist(), strict=True):
+        for image, label in zip(part.pixels(), part.labels.tolist(), strict=True):
             seen[label] += 1
             if seen[label] <= 20:
                 folder = root / "images" / split / digits.classes[label]
@@ -310,7 +310,7 @@ def read_cache(images: str) -> Reader:
     def read(folder: Path) -> str:
         os.environ["KDNB_CACHE"] = str(folder)
         loaded = datasets.load(f"imagefolder:{images}", size=32)
-        splits = [digest({"images": s.images, "labels": s.labels}) for s in (loaded.train, loaded.validation)]
+        splits = [digest({"images": s.pixels(), "labels": s.labels}) for s in (loaded.train, loaded.validation)]
         return repr((loaded.hash, loaded.classes, loaded.mean, loaded.std, splits, loaded.train.names))
 
     return read

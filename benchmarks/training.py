@@ -71,7 +71,7 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    batch = Normaliser(dataset, device, spec)(dataset.train.images[: settings.batch_size].to(device))
+    batch = Normaliser(dataset, device, spec)(dataset.train.pixels()[: settings.batch_size].to(device))
     labels = dataset.train.labels[: settings.batch_size].to(device)
     steps = train.steps_per_epoch(len(dataset.train), settings.batch_size)
 
@@ -93,7 +93,7 @@ def report(name: str, ratios: list[float], bound: float) -> None:
 def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, rounds: int) -> None:
     """Both ratios for one run, and the rate of the bare loop."""
     one = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": 1})})
-    numbers, images = np.arange(len(dataset.train)), dataset.train.images.to(device)
+    numbers, images = np.arange(len(dataset.train)), dataset.train.pixels().to(device)
     recipe = augment.recipe(spec.augmentation)
     bare = bare_loop(spec, dataset, device)
 

@@ -1,6 +1,7 @@
 """Lockstep training: company changes nothing, teachers answer once, a failure stays one's own."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,14 +117,18 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, tea
 @pytest.fixture
 def falling(monkeypatch):
     """The look after each epoch finds half as many right as the one before it: the first epoch is the best."""
-    finish, seen = train._finish_epoch, {}
+    look, finish, seen = train._look, train._finish_epoch, {}
 
-    def note(learner, prepare, look_at, checkpoints):
-        labels = look_at[1].clone()
-        labels[: len(labels) * (learner.epoch + 1) // 3] = -1  # nobody has these right
-        finish(learner, prepare, (look_at[0], labels), checkpoints)
+    def worse(learners, shown, prepare):
+        labels = shown.labels.clone()
+        labels[: len(labels) * (learners[0].epoch + 1) // 3] = -1  # nobody has these right
+        return look(learners, replace(shown, labels=labels), prepare)
+
+    def note(learner, *rest):
+        finish(learner, *rest)
         seen[learner.spec.id, learner.epoch] = copy.deepcopy(learner.network)
 
+    monkeypatch.setattr(train, "_look", worse)
     monkeypatch.setattr(train, "_finish_epoch", note)
     return seen
 

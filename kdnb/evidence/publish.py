@@ -301,7 +301,7 @@ def _explorer(study: Study, runs: Sequence[Run], entries: Mapping[str, Entry], d
     tensors = {
         "seed": torch.tensor(runs[0].seed),
         "index": index,
-        "images": shown.images.contiguous(),
+        "images": shown.pixels().contiguous(),
         "labels": shown.labels.contiguous(),
     }
     for run in runs:

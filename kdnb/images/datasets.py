@@ -9,7 +9,8 @@ name                    images
 ``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
 ``…-rest``              behind either: the training images that this subset leaves out, the same test set
 ``fashion-mnist``       Zalando's 60,000 + 10,000 images, 10 classes
-``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``
+``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``, or what two lists
+                        name (`kdnb.images.listing`)
 ======================  ================================================================================================
 
 CIFAR-100 is read from the first of these that the data root holds: the official python pickles
@@ -17,6 +18,9 @@ CIFAR-100 is read from the first of these that the data root holds: the official
 none, torchvision downloads it. The root is what the caller gives (``--data-root``), else the environment variable
 ``KDNB_DATA``, else the user's cache folder. Decoded images are kept in the cache folder (``KDNB_CACHE``, else the
 user's) as one tensor file, so that the second load takes no time.
+
+An image folder that memory cannot hold is *streamed*: its images stay on disk (`kdnb.images.streaming`). That changes
+where they are and nothing else: content hash, order, ids of runs and the networks that they train to are the same.
 
 Which images a subset holds depends on their names and a seed, never on the order in which they are found. Their order in
 memory, which batches and draws follow, does not depend on it either: CIFAR-100's are sorted by name, those of a folder by
@@ -44,7 +48,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kdnb.errors import DataError
-from kdnb.images import readers
+from kdnb.images import listing, readers, streaming
+from kdnb.images.listing import Listing, Part
 from kdnb.images.readers import Content, FolderSource, ZipSource
 from kdnb.images.readers import Split as Split
 from kdnb.paths import own_folder, user_path
@@ -75,7 +80,12 @@ class Dataset:
     @property
     def side(self) -> int:
         """height and width of an image, in pixels"""
-        return int(self.train.images.shape[-1])
+        return self.train.side
+
+    @property
+    def streamed(self) -> bool:
+        """whether its images stay on disk"""
+        return isinstance(self.train.images, streaming.Files)
 
 
 def load(
@@ -85,25 +95,37 @@ def load(
     size: int | None = None,
     train_list: str | Path | None = None,
     split_seed: int = 0,
+    validation_list: str | Path | None = None,
+    streamed: bool = False,
 ) -> Dataset:
     """The data set called `name`; the table above has the names.
 
     Args:
         root: where the files lie; see above for the default.
-        size: for an image folder, the side in pixels that images are cropped and resized to.
+        size: for an image folder, the side in pixels that images are cropped and resized to (`kdnb.images.decode`).
         train_list: for a subset of CIFAR-100, a text file with one ``class/file.png`` a line: exactly these are the
             training images. Looked for as a path, then in the data root, then among the lists in the package
-            (``cifar100_train_imb100.txt`` is the paper's).
+            (``cifar100_train_imb100.txt`` is the paper's). For an image folder, a list of ``path label``, looked for as a path,
+            then in the folder, then in the root.
         split_seed: decides which images a subset without a list holds.
+        validation_list: for an image folder with a train_list, the same of its validation images.
+        streamed: for an image folder, leave the images on disk.
 
     Raises:
         DataError: no such data set, or its files are missing or damaged; the message names the file and the mend.
     """
     folder = data_root(root)
-    if train_list is not None and not name.startswith("cifar100-"):
-        raise DataError(f"a list of training images ({train_list}) goes with a subset of cifar100, not with {name!r}")
-    if size is not None and not name.startswith("imagefolder:"):
+    own = name.startswith("imagefolder:")
+    if train_list is not None and not own and not name.startswith("cifar100-"):
+        raise DataError(
+            f"a list of training images ({train_list}) goes with a subset of cifar100 or an image folder, not with {name!r}"
+        )
+    if size is not None and not own:
         raise DataError(f"a size ({size}) goes with an image folder; {name!r} has the size of its images")
+    if validation_list is not None and not own:
+        raise DataError(f"a list of validation images ({validation_list}) goes with an image folder, not with {name!r}")
+    if streamed and not own:
+        raise DataError(f"streamed is for image folders; {name!r} fits in memory, leave it out")
     if name == "digits":
         dataset = _digits()
     elif name == "fashion-mnist":
@@ -112,8 +134,10 @@ def load(
         dataset = _cifar100(folder)
     elif match := re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name):
         dataset = _subset(name, match, folder, train_list, split_seed)
-    elif name.startswith("imagefolder:"):
-        dataset = _imagefolder(name, user_path(name.removeprefix("imagefolder:")), size)
+    elif own:
+        path = user_path(name.removeprefix("imagefolder:"))
+        lists = _lists(path, folder, train_list, validation_list)
+        dataset = (_streamed if streamed else _imagefolder)(name, path, _side(path, size), lists)
     else:
         raise DataError(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
@@ -140,19 +164,20 @@ def cache_root() -> Path:
 
 def content_hash(dataset: Dataset) -> str:
     """16 hexadecimal digits over class names and, for each split, the set of (label, pixels): no order, no file name."""
-    total = hashlib.sha256(json.dumps([dataset.side, list(dataset.classes)]).encode())
-    for split in (dataset.train, dataset.validation):
-        each = sorted(_digests(split))
-        total.update(len(each).to_bytes(8, "little") + b"".join(each))
+    return _content_hash(dataset.side, dataset.classes, _digests(dataset.train), _digests(dataset.validation))
+
+
+def _content_hash(side: int, classes: Sequence[str], *digests: Sequence[bytes]) -> str:
+    total = hashlib.sha256(json.dumps([side, list(classes)]).encode())
+    for split in digests:
+        total.update(len(split).to_bytes(8, "little") + b"".join(sorted(split)))
     return total.hexdigest()[:16]
 
 
 def _digests(split: Split) -> list[bytes]:
     """Of label and pixels of each image."""
-    return [
-        hashlib.sha256(label.to_bytes(4, "little") + image.tobytes()).digest()
-        for label, image in zip(split.labels.tolist(), split.images.numpy(), strict=True)
-    ]
+    images = split.pixels().numpy()
+    return [streaming.digest(label, image) for label, image in zip(split.labels.tolist(), images, strict=True)]
 
 
 def _sorted(split: Split, key: Sequence[Any]) -> Split:
@@ -180,9 +205,9 @@ def _cached(name: str, decode: Callable[[], Dataset], fingerprint: str) -> Datas
 
 def _write_cache(path: Path, dataset: Dataset) -> None:
     tensors = {
-        "train.images": dataset.train.images,
+        "train.images": dataset.train.pixels(),
         "train.labels": dataset.train.labels,
-        "validation.images": dataset.validation.images,
+        "validation.images": dataset.validation.pixels(),
         "validation.labels": dataset.validation.labels,
     }
     about = {
@@ -195,15 +220,22 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
         "hash": dataset.hash,
         "digest": _digest(dataset),
     }
+    if problem := _keep(path, tensors, {key: json.dumps(value) for key, value in about.items()}):
+        warnings.warn(f"cannot keep the decoded images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4)
+
+
+def _keep(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> Exception | None:
+    """Writes a file of the cache whole or not at all; why not, where it could not."""
     temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
+        save_file(tensors, temporary, about)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        warnings.warn(f"cannot keep the decoded images in {path} ({error}); set KDNB_CACHE to another", stacklevel=4)
+        return error
+    return None
 
 
 def _read_cache(path: Path) -> Dataset:
@@ -233,7 +265,7 @@ def _digest(dataset: Dataset) -> str:
     digest = hashlib.sha256(json.dumps(about).encode())
     for split in (dataset.train, dataset.validation):
         digest.update(json.dumps(split.names).encode())
-        for tensor in (split.images, split.labels):
+        for tensor in (split.pixels(), split.labels):
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
@@ -345,15 +377,19 @@ def _from_seed(name: str, full: Dataset, keep: Sequence[int], seed: int) -> NDAr
     return np.sort(np.array(chosen))
 
 
-def find_list(train_list: str | Path, root: Path) -> Path:
-    """The list of that path; of that name in the data root; of that name in the package."""
+def find_list(train_list: str | Path, root: Path, folder: Path | None = None) -> Path:
+    """The list of that path; of that name in the folder of its images; in the data root; in the package."""
     package = Path(str(resources.files("kdnb"))) / "data"
-    for path in (user_path(train_list), root / train_list, package / train_list):
+    for path in (
+        user_path(train_list),
+        *([folder / train_list] if folder else []),
+        root / train_list,
+        package / train_list,
+    ):
         if path.is_file():
             return path
-    raise DataError(
-        f"no list of training images {str(train_list)!r}: not a file, nor one in {root}, nor in the package"
-    )
+    within = f"in {folder}, " if folder else ""
+    raise DataError(f"no list of images {str(train_list)!r}: not a file, nor one {within}in {root}, nor in the package")
 
 
 def _from_list(train: Split, path: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -439,20 +475,96 @@ HELD_OUT = ("test", "val", "validation")
 """what the validation images' folder may be called"""
 
 
-def _imagefolder(name: str, folder: Path, size: int | None) -> Dataset:
+def _side(folder: Path, size: int | None) -> int:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected <path>/train/<class>/* and <path>/test/<class>/*")
     if size is None or size < 8:
         raise DataError(f"imagefolder needs a size of at least 8 pixels to bring its images to, not {size}")
-    return replace(
-        _cached(
-            f"{name}@{size}",
-            lambda: _imagefolder_of(name, readers.tree(FolderSource(folder), HELD_OUT, size, fit=True)),
-            _tree_fingerprint(folder, HELD_OUT),
-        ),
-        # the path is this machine's: what the data set is called elsewhere must not depend on it
-        name=f"imagefolder:{folder.resolve().name}",
-    )
+    return size
+
+
+def _lists(
+    folder: Path, root: Path, train_list: str | Path | None, validation_list: str | Path | None
+) -> tuple[Path, Path] | None:
+    if train_list is None and validation_list is None:
+        return None
+    if train_list is None or validation_list is None:
+        there, lacking = ("validation_list", "train_list") if train_list is None else ("train_list", "validation_list")
+        raise DataError(f"an image folder with a {there} needs a {lacking} too, or neither and folders of classes")
+    return find_list(train_list, root, folder), find_list(validation_list, root, folder)
+
+
+def _imagefolder(name: str, folder: Path, size: int, lists: tuple[Path, Path] | None) -> Dataset:
+    def decode(listed: Listing) -> Dataset:
+        return _imagefolder_of(name, readers.decoded(FolderSource(folder), listed, size, fit=True))
+
+    if lists is None:
+        marks = _tree_fingerprint(folder, HELD_OUT)
+        dataset = _cached(f"{name}@{size}", lambda: decode(readers.of_folders(FolderSource(folder), HELD_OUT)), marks)
+    else:
+        listed = listing.of_lists(folder, *lists)
+        dataset = _cached(f"{name}@{size}", lambda: decode(listed), _listing_fingerprint(folder, listed))
+    return replace(dataset, name=_without_path(folder))
+
+
+def _without_path(folder: Path) -> str:
+    """The path is this machine's: what the data set is called elsewhere must not depend on it."""
+    return f"imagefolder:{folder.resolve().name}"
+
+
+def _streamed(name: str, folder: Path, size: int, lists: tuple[Path, Path] | None) -> Dataset:
+    """What `_imagefolder` gives, with the images on disk."""
+    source = FolderSource(folder)
+    listed = listing.of_lists(folder, *lists) if lists else readers.of_folders(source, HELD_OUT)
+    index = _index(f"{name}@{size}", folder, listed, size)
+
+    def split(part: Part, kept: str) -> Split:
+        order, prints = index[f"{kept}.order"], index[f"{kept}.prints"]
+        names = tuple(part.names[place] for place in order.tolist())
+        return Split(streaming.Files(folder, names, part.under, size, prints.numpy()), part.labels[order], names)
+
+    train, validation = split(listed.train, "train"), split(listed.validation, "validation")
+    hash_ = index["hash"].numpy().tobytes().hex()
+    return Dataset(_without_path(folder), listed.classes, train, validation, IMAGENET_MEAN, IMAGENET_STD, hash_)
+
+
+def _index(name: str, folder: Path, listed: Listing, size: int) -> dict[str, torch.Tensor]:
+    """What is known of the images when each was decoded once: the content hash, and each split's order and fingerprints in
+    that order. Kept in the cache, for files with the same marks."""
+    key = hashlib.sha256(f"{DECODER} {name} {_listing_fingerprint(folder, listed)}".encode()).hexdigest()[:16]
+    stem = re.sub(r"\W+", "-", name)[-40:]
+    path = cache_root() / "indexed" / f"{stem}-{key}.safetensors"
+    if path.exists():
+        try:
+            with safe_open(path, framework="pt") as file:
+                index = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is no mapping
+                if file.metadata()["digest"] != _index_digest(index):
+                    raise ValueError("it is not what was written")
+                return index
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=4)
+    index, digests = {}, []
+    for kept, part in (("train", listed.train), ("validation", listed.validation)):
+        stock = streaming.take_stock(folder, part, size)
+        each = [row.tobytes() for row in stock.digests]
+        keys = list(zip(part.labels.tolist(), each, strict=True))
+        order = torch.tensor(sorted(range(len(part)), key=keys.__getitem__), dtype=torch.int64)
+        index[f"{kept}.order"], index[f"{kept}.prints"] = order, torch.from_numpy(stock.prints.copy())[order]
+        digests.append(each)
+    hash_ = bytes.fromhex(_content_hash(size, listed.classes, *digests))
+    index["hash"] = torch.tensor(list(hash_), dtype=torch.uint8)
+    if problem := _keep(path, index, {"digest": _index_digest(index)}):
+        warnings.warn(
+            f"cannot keep what is known of the images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4
+        )
+    return index
+
+
+def _index_digest(index: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(index):
+        digest.update(f"{name} {tuple(index[name].shape)}".encode() + index[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _imagefolder_of(name: str, content: Content) -> Dataset:
@@ -479,6 +591,17 @@ def _fingerprint(paths: Any) -> str:
 def _marks(status: os.stat_result) -> tuple[int, ...]:
     """Size and times of a file, and which file it is: a copy that replaces it keeps its size and one time at most."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _listing_fingerprint(folder: Path, listed: Listing) -> str:
+    """A digest over classes, labels, names and marks of all listed files."""
+    marks = [
+        (file, label, *_marks((folder / file).stat()))
+        for part in (listed.train, listed.validation)
+        for file, label in zip(part.files, part.labels.tolist(), strict=True)
+    ]
+    split = len(listed.train)
+    return hashlib.sha256(json.dumps([str(folder.resolve()), listed.classes, split, marks]).encode()).hexdigest()
 
 
 def _tree_fingerprint(folder: Path, validation: tuple[str, ...]) -> str:

@@ -5,7 +5,6 @@ names it and the mend.
 """
 
 import gzip
-import io
 import os
 import pickle
 import re
@@ -22,10 +21,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image
 from torch import Tensor
 
 from kdnb.errors import DataError
+from kdnb.images import decode
+from kdnb.images.listing import Listing, Part
+from kdnb.images.streaming import Files, fingerprint
 
 Image.init()
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
@@ -46,8 +48,8 @@ TRAIN = "train"
 class Split:
     """Images and what they show."""
 
-    images: Tensor
-    """uint8, (N, 3, S, S)"""
+    images: Tensor | Files
+    """uint8, (N, 3, S, S); `Files` where they stay on disk"""
     labels: Tensor
     """int64, (N,), from 0 to the number of classes − 1"""
     names: tuple[str, ...] = field(repr=False)
@@ -56,10 +58,42 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def side(self) -> int:
+        """height and width of an image, in pixels"""
+        return int(self.images.shape[-1])
+
     def select(self, index: Sequence[int] | NDArray[np.int64]) -> "Split":
         """The images at these places, in this order."""
         where = torch.as_tensor(np.asarray(index, dtype=np.int64))
-        return Split(self.images[where], self.labels[where], tuple(self.names[i] for i in where.tolist()))
+        images = self.images.select(where.numpy()) if isinstance(self.images, Files) else self.images[where]
+        return Split(images, self.labels[where], tuple(self.names[i] for i in where.tolist()))
+
+    def to(self, device: torch.device) -> "Split":
+        """The same on a device: the labels, and the images that memory holds."""
+        images = self.images if isinstance(self.images, Files) else self.images.to(device)
+        return Split(images, self.labels.to(device), self.names)
+
+    def stream(self, parts: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """The images at the places of each part in turn, uint8 (n, 3, S, S), on the device that the split is on. Of images on
+        disk, no more than a window is in memory (`kdnb.images.streaming`)."""
+        if isinstance(self.images, Files):
+            yield from (images.to(self.labels.device) for images in self.images.stream(parts))
+        else:
+            for part in parts:
+                yield self.images[torch.from_numpy(part).to(self.images.device)]
+
+    def pixels(self) -> Tensor:
+        """All its images, in memory: uint8 (N, 3, S, S)."""
+        if isinstance(self.images, Files):
+            return next(self.images.stream([np.arange(len(self))]))
+        return self.images
+
+    def fingerprints(self) -> list[bytes]:
+        """Of the pixels of each image: equal for equal images alone."""
+        if isinstance(self.images, Files):
+            return [each.tobytes() for each in self.images.prints]
+        return [fingerprint(image) for image in self.images.numpy()]
 
 
 class Content(NamedTuple):
@@ -271,12 +305,16 @@ class ZipSource:
 
 
 def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = False) -> Content:
-    """A tree ``<split>/<class>/…/<file>``. Classes in alphabetical order give the labels; images are decoded straight into one
-    tensor, turned as their EXIF orientation says; of deeper grey the highest eight bits are taken.
+    """The images of a tree ``<split>/<class>/…/<file>``; arguments as for `of_folders` and `decoded`."""
+    return decoded(source, of_folders(source, validation), side, fit=fit)
+
+
+def of_folders(source: Source, validation: tuple[str, ...]) -> Listing:
+    """The files of a tree ``<split>/<class>/…/<file>``, in the order of their paths; none is opened. Classes in alphabetical
+    order give the labels.
 
     Args:
         validation: what the validation split may be called; the other is ``train``.
-        fit: crop and resize images to the side; without it, an image of another size is an error.
     """
     files = _images(source, (TRAIN, *validation))
     parts = sorted({file.split("/")[0] for file in files})
@@ -300,18 +338,37 @@ def tree(source: Source, validation: tuple[str, ...], side: int, *, fit: bool = 
             f"remove {held_out[0]}/{unknown[0]}"
         )
 
-    def split(part: str) -> Split:
-        chosen = [file for file in files if file.startswith(f"{part}/")]
-        images = torch.empty(len(chosen), 3, side, side, dtype=torch.uint8)
-        labels = torch.tensor([number[file.split("/")[1]] for file in chosen], dtype=torch.int64)
+    def part(name: str) -> Part:
+        chosen = tuple(file.split("/", 1)[1] for file in files if file.startswith(f"{name}/"))
+        labels = torch.tensor([number[file.split("/")[0]] for file in chosen], dtype=torch.int64)
+        return Part(chosen, labels, f"{name}/")
+
+    return Listing(classes, part(TRAIN), part(held_out[0]))
+
+
+def decoded(source: Source, listing: Listing, side: int, *, fit: bool) -> Content:
+    """The images of listed files, decoded straight into one tensor a split.
+
+    Args:
+        fit: crop and resize images to the side (`kdnb.images.decode`); without it, an image of another size is an error.
+    """
+
+    def split(part: Part) -> Split:
+        try:
+            images = torch.empty(len(part), 3, side, side, dtype=torch.uint8)
+        except RuntimeError:
+            raise DataError(
+                f"{source.where}: {len(part)} images at {side} pixels take {len(part) * 3 * side**2 / 1e9:,.0f} GB of memory, "
+                "more than there is; leave them on disk (dataset.streamed: true)"
+            ) from None
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            place = iter(range(len(chosen)))
-            for batch in _batches(chosen, 1024):
+            place = iter(range(len(part)))
+            for batch in _batches(part.files, 1024):
                 for image in pool.map(lambda file: _decode(source, file, side, fit), batch):
                     images[next(place)] = torch.from_numpy(image).permute(2, 0, 1)
-        return Split(images, labels, tuple(file.split("/", 1)[1] for file in chosen))
+        return Split(images, part.labels, part.names)
 
-    return Content(classes, split(TRAIN), split(held_out[0]))
+    return Content(listing.classes, split(listing.train), split(listing.validation))
 
 
 def _require_one_spelling(source: Source, files: Sequence[str]) -> None:
@@ -362,34 +419,5 @@ def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _bits(image: Image.Image) -> int:
-    """Of a pixel's grey; 8 for every image that `convert` turns into RGB without clipping.
-
-    Raises:
-        ValueError: pixels whose range nobody knows, as of 32-bit and floating-point TIFFs.
-    """
-    if image.mode.startswith("I;16"):
-        return int(image.tag_v2.get(258, (16,))[0]) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
-    if image.mode == "I" and image.format in ("PPM", "PNG"):
-        return 16
-    if image.mode in ("I", "F"):
-        raise ValueError(f"its pixels are of mode {image.mode}, whose range is not known; convert it to 8 bits")
-    return 8
-
-
 def _decode(source: Source, file: str, side: int, fit: bool) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(source.read(file))) as image:
-            bits, picture = _bits(image), ImageOps.exif_transpose(image)
-            if bits > 8:
-                picture = Image.fromarray((np.asarray(picture) >> (bits - 8)).clip(0, 255).astype(np.uint8))
-            elif "transparency" in picture.info:  # as bytes, it would be warned about
-                picture = picture.convert("RGBA")
-            rgb = picture.convert("RGB")
-    except Exception as error:
-        raise DataError(f"{source.where}: {file} cannot be decoded ({error}); fetch it again or remove it") from None
-    if rgb.size != (side, side):
-        if not fit:
-            raise DataError(f"{source.where}: {file} is {rgb.width}×{rgb.height} pixels; expected {side}×{side}")
-        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
-    return np.array(rgb)
+    return decode.square(source.where, file, source.read, side, fit=fit)

@@ -1,10 +1,9 @@
 """Images that a data set holds twice, counted: they make validation easier than it looks, or labels contradict each other."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 
-from kdnb.images.datasets import Dataset, Split
+from kdnb.images.datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,9 @@ def _many(count: int, what: str) -> str:
 def repeats(dataset: Dataset) -> Repeats:
     """Counts equal images across the splits and across classes; what is merely similar is not found."""
     classes: defaultdict[bytes, set[int]] = defaultdict(set)
-    train, validation = _digests(dataset.train), _digests(dataset.validation)
+    train, validation = dataset.train.fingerprints(), dataset.validation.fingerprints()
     for split, digests in ((dataset.train, train), (dataset.validation, validation)):
         for digest, label in zip(digests, split.labels.tolist(), strict=True):
             classes[digest].add(label)
     known = set(train)
     return Repeats(sum(each in known for each in validation), sum(len(labels) > 1 for labels in classes.values()))
-
-
-def _digests(split: Split) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in split.images.numpy()]

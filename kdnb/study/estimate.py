@@ -117,7 +117,7 @@ class Estimator:
         if not isinstance(result, train.Trained):
             raise result
         step = result.log[-1]["seconds"] / train.steps_per_epoch(size, batch) * spec.train.batch_size / batch
-        images, prepare = few.train.images.to(self.device), Normaliser(few, self.device, spec)
+        images, prepare = few.train.pixels().to(self.device), Normaliser(few, self.device, spec)
         logits(result.network, images, prepare, alone)
         began = time.perf_counter()
         logits(result.network, images, prepare, alone).cpu()

@@ -1,7 +1,7 @@
 """What networks see and what they answer: the same in training and in observing."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -56,30 +56,41 @@ def sample(size: int, count: int) -> Tensor:
 
 
 def views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, device: torch.device) -> Tensor:
+    """The views of a whole split, as `views_of`, on the device.
+
+    Args:
+        numbers: of the split's images in the data set, (N,).
+    """
+    split = split.to(device)
+    return torch.cat([views_of(images, numbers[places], view, spec, part) for places, images in chunks(split)])
+
+
+def views_of(images: Tensor, numbers: Tensor, view: str, spec: RunSpec, part: str) -> Tensor:
     """The views that networks of a seed are measured on, uint8 (N, 3, S, S): the same for all of them, and never among those
     that any was trained on.
 
     Args:
-        numbers: of the split's images in the data set, (N,): an image's view depends on its number.
+        images: `CHUNK` of them at most.
+        numbers: of these images in the data set, (N,): an image's view depends on its number.
         view: the name of an augmentation.
         part: validation or train; epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'.
     """
-    recipe, epoch, stream = augment.recipe(view), int(part == "train"), Stream(spec.seed)
-    return torch.cat(
-        [
-            augment.views(
-                images.to(device),
-                index.numpy(),
-                recipe,
-                stream,
-                epoch,
-                size=spec.side,
-                purpose=Purpose.VIEW,
-                interpolation=spec.resize,
-            )
-            for images, index in zip(split.images.split(CHUNK), numbers.split(CHUNK), strict=True)
-        ]
+    return augment.views(
+        images,
+        numbers.numpy(),
+        augment.recipe(view),
+        Stream(spec.seed),
+        int(part == "train"),
+        size=spec.side,
+        purpose=Purpose.VIEW,
+        interpolation=spec.resize,
     )
+
+
+def chunks(split: Split, size: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+    """A split in its order, so many images at a time: their places in it, (n,), and the images, uint8 (n, 3, S, S)."""
+    places = torch.arange(len(split)).split(size)
+    return zip(places, split.stream([each.numpy() for each in places]), strict=True)
 
 
 def logits(

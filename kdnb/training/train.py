@@ -24,7 +24,7 @@ from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Dataset, Split
 from kdnb.training import models, objectives
-from kdnb.training.answers import CHUNK, Normaliser, autocast, half, logits, sample, teaching_copy, views
+from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.schedule import learning_rate
 from kdnb.training.spec import Objective, RunSpec, Side
@@ -226,8 +226,10 @@ def train(
     learners = [_start(spec, dataset, device, checkpoints, (origins or {}).get(spec.id)) for spec in specs]
     panel = _Panel(teachers, untrained or {}, {source for each in learners for source in each.sources + each.softness})
     prepare = Normaliser(dataset, device, specs[0])
-    train_images, train_labels = dataset.train.images.to(device), dataset.train.labels.to(device)
-    look_at = _look(dataset.validation, specs[0], device)
+    images = dataset.train.to(device)
+    look_at = dataset.validation.select(sample(len(dataset.validation), specs[0].observe.validate_sample).numpy()).to(
+        device
+    )
 
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         _prepare_targets(learners, panel, dataset, prepare, device)
@@ -237,15 +239,17 @@ def train(
             if not active:
                 continue
             began = time.perf_counter()
-            batches = _batches(train_images, train_labels, active[0].spec, epoch, prepare)
-            _run_epoch(active, batches, panel, epoch, len(train_labels))
+            batches = _batches(images, active[0].spec, epoch, prepare)
+            _run_epoch(active, batches, panel, epoch, len(images))
             seconds = (time.perf_counter() - began) / len(active)
             for learner in active:
                 learner.log[-1]["seconds"] = round(seconds, 4)
                 if code not in learner.code:
                     learner.code.append(code)
-                if learner.failure is None:
-                    _finish_epoch(learner, prepare, look_at, checkpoints)
+            whole = [each for each in active if not each.failure]
+            accuracies = _look([each for each in whole if _is_looked_at(each)], look_at, prepare)
+            for learner in whole:
+                _finish_epoch(learner, accuracies.get(learner.spec.id), checkpoints)
             if on_epoch is not None:
                 on_epoch(epoch, [learner.spec for learner in active])
     return {each.spec.id: _finished(each) for each in learners}
@@ -368,17 +372,17 @@ def _prepare_targets(
 
 
 def _batches(
-    images: Tensor, labels: Tensor, spec: RunSpec, epoch: int, prepare: Callable[[Tensor], Tensor]
+    split: Split, spec: RunSpec, epoch: int, prepare: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's views in its order. A last batch of one image is left out: batch statistics need two."""
     stream, recipe, size = Stream(spec.seed, spec.member), augment.recipe(spec.augmentation), spec.train.batch_size
-    order = stream.permutation(len(images), epoch)
+    order = stream.permutation(len(split), epoch)
     chunk = max(1, CHUNK // size) * size
-    for start in range(0, len(order), chunk):
-        index = order[start : start + chunk]
-        where = torch.from_numpy(index).to(images.device)
-        shown = augment.views(images[where], index, recipe, stream, epoch, size=spec.side, interpolation=spec.resize)
-        for batch, batch_labels in zip(shown.split(size), labels[where].split(size), strict=True):
+    parts = [order[start : start + chunk] for start in range(0, len(order), chunk)]
+    for index, images in zip(parts, split.stream(parts), strict=True):
+        labels = split.labels[torch.from_numpy(index).to(split.labels.device)]
+        shown = augment.views(images, index, recipe, stream, epoch, size=spec.side, interpolation=spec.resize)
+        for batch, batch_labels in zip(shown.split(size), labels.split(size), strict=True):
             if len(batch) > 1:
                 yield prepare(batch), batch_labels
 
@@ -446,24 +450,28 @@ def best_epoch(log: Sequence[Mapping[str, Any]]) -> int:
     return -max(looks)[1]
 
 
-def _look(validation: Split, spec: RunSpec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The fixed images that a training is looked at with."""
-    index = sample(len(validation), spec.observe.validate_sample)
-    return validation.images[index].to(device), validation.labels[index].to(device)
+def _is_looked_at(learner: _Learner) -> bool:
+    """Whether the epoch that it has just gone through ends with a look."""
+    done, spec = learner.epoch + 1, learner.spec
+    return done % spec.observe.validate_every == 0 or done == spec.train.epochs
 
 
-def _finish_epoch(
-    learner: _Learner,
-    prepare: Callable[[Tensor], Tensor],
-    look_at: tuple[Tensor, Tensor],
-    checkpoints: Checkpoints | None,
-) -> None:
+def _look(learners: Sequence[_Learner], shown: Split, prepare: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """The accuracy of each on the fixed images that a training is looked at with, by run id; images are read once for all."""
+    right = {learner.spec.id: torch.zeros((), dtype=torch.int64, device=shown.labels.device) for learner in learners}
+    for places, images in chunks(shown) if learners else ():
+        labels = shown.labels[places.to(shown.labels.device)]
+        for learner in learners:
+            answers = logits(learner.network.eval(), images, prepare, learner.spec)
+            right[learner.spec.id] += (answers.argmax(dim=1) == labels).sum()
+    return {run: int(count) / len(shown) for run, count in right.items()}
+
+
+def _finish_epoch(learner: _Learner, accuracy: float | None, checkpoints: Checkpoints | None) -> None:
     learner.epoch += 1
     spec = learner.spec
-    if learner.epoch % spec.observe.validate_every == 0 or learner.epoch == spec.train.epochs:
-        images, labels = look_at
-        right = logits(learner.network.eval(), images, prepare, spec).argmax(dim=1) == labels
-        learner.log[-1]["validation_accuracy"] = int(right.sum()) / len(right)
+    if accuracy is not None:
+        learner.log[-1]["validation_accuracy"] = accuracy
         if spec.train.keep == "best" and best_epoch(learner.log) == len(learner.log) - 1:
             learner.best = {name: tensor.detach().clone() for name, tensor in learner.network.state_dict().items()}
     if checkpoints is not None:
