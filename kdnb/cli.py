@@ -224,7 +224,7 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None, device: str, g
     if rate is None:
         raise ProfileError(f"--sizes {sizes} is of images that are not here: nothing can be timed; give a --rate too")
     settings = profile.load(where.profile, where.settings())
-    shape = cost.Sizes.parse(sizes, settings.dataset.size or 32)
+    shape = cost.Sizes.parse(sizes, settings.dataset.size or 32, settings.dataset.streamed)
     if settings.teacher_dataset or any(origin.kind == "trained" for origin in settings.origins.values()):
         raise ProfileError(
             f"{settings.name} has several data sets, and --sizes describes one; plan where its images are"

@@ -176,21 +176,16 @@ def registered(profile: Profile) -> dict[str, str]:
 
 def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
     """Results are for others, whose images, lists, weights and recipes lie elsewhere."""
-    listed = profile.dataset.train_list
-    names = {"name": dataset.name, "train_list": listed and Path(listed).name}
     origins = {
         name: origin.model_copy(update={"path": Path(origin.path).name}) if isinstance(origin, WeightsFile) else origin
         for name, origin in profile.origins.items()
     }
     theirs = profile.teacher_dataset
-    if theirs is not None:
-        nameless = {"name": theirs.kind, "train_list": theirs.train_list and Path(theirs.train_list).name}
-        theirs = theirs.model_copy(update=nameless)
     return profile.model_copy(
         update={
-            "teacher_dataset": theirs,
+            "teacher_dataset": theirs and theirs.without_paths(),
             "readings": {},  # the one that was chosen is what the settings are
-            "dataset": profile.dataset.model_copy(update=names),
+            "dataset": profile.dataset.without_paths().model_copy(update={"name": dataset.name}),
             "origins": origins,
             "recipes": tuple(Path(path).name for path in profile.recipes),
         }

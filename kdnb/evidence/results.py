@@ -328,15 +328,12 @@ def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) ->
     and the identities of its augmentations, objectives and measures of one's own."""
     flat = dict(_flat(profile.model_dump(mode="json", exclude={"name", "about", "seeds", "recipes", "readings"})))
     flat |= {f"recipes.{name}": identity for name, identity in recipes.items()}
-    path, theirs = flat["dataset.train_list"], profile.teacher_dataset
-    if theirs is not None:
-        flat["teacher_dataset.name"] = theirs.kind
-        flat["teacher_dataset.train_list"] = theirs.train_list and Path(theirs.train_list).name
-    return flat | {
-        "dataset.name": profile.dataset.kind,  # paths are one machine's; the hash says what lies there
-        "dataset.train_list": path and Path(path).name,
-        "dataset.hash": dataset_hash,
-    }
+    for name, images in (("dataset", profile.dataset), ("teacher_dataset", profile.teacher_dataset)):
+        if images is not None:  # paths are one machine's; the hash says what lies there
+            flat |= {f"{name}.{key}": value for key, value in images.without_paths().model_dump(mode="json").items()}
+    # where images are while a network is trained changes no result
+    flat = {name: value for name, value in flat.items() if not name.endswith("dataset.streamed")}
+    return flat | {"dataset.hash": dataset_hash}
 
 
 def _flat(tree: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:

@@ -89,6 +89,10 @@ class Split:
             return next(self.images.stream([np.arange(len(self))]))
         return self.images
 
+    def loaded(self) -> "Split":
+        """The same with its images in memory."""
+        return Split(self.pixels(), self.labels, self.names)
+
     def fingerprints(self) -> list[bytes]:
         """Of the pixels of each image: equal for equal images alone."""
         if isinstance(self.images, Files):

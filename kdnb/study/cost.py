@@ -18,13 +18,14 @@ from kdnb.study.estimate import forward, passes
 from kdnb.study.grid import Study
 from kdnb.training import models
 from kdnb.training.answers import CHUNK
-from kdnb.training.objectives import kind_of
-from kdnb.training.observe import VIEWS
+from kdnb.training.observe import DIAL_IMAGES, VIEWS
 from kdnb.training.spec import ModelSpec, RunSpec
-from kdnb.training.train import PREPARED
 
 FLOAT = 4
 """bytes"""
+
+WINDOW = 2 * CHUNK
+"""images that are decoded of a streamed data set at a time: what is asked for, and as much ahead"""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class Sizes:
     classes: int
     side: int
     """of an image as it is stored, in pixels"""
+    streamed: bool = False
+    """whether images stay on disk"""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Sizes":
         """Of a data set that is here."""
-        return cls(len(dataset.train), len(dataset.validation), len(dataset.classes), dataset.side)
+        return cls(len(dataset.train), len(dataset.validation), len(dataset.classes), dataset.side, dataset.streamed)
 
     @classmethod
-    def parse(cls, text: str, side: int) -> "Sizes":
+    def parse(cls, text: str, side: int, streamed: bool = False) -> "Sizes":
         """Of one that is not: ``TRAIN,VALIDATION,CLASSES``, as 50000,10000,100.
 
         Raises:
@@ -54,7 +57,7 @@ class Sizes:
         if len(numbers) != 3 or not all(re.fullmatch("[1-9][0-9]{0,11}", number) for number in numbers):
             raise ProfileError(f"{text!r} are no sizes; write TRAIN,VALIDATION,CLASSES, as 50000,10000,100")
         train, validation, classes = map(int, numbers)
-        return cls(train, validation, classes, side)
+        return cls(train, validation, classes, side, streamed)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Cost:
     memory: float
     """bytes on the device of the group that needs most, the images among them"""
     images: float
-    """bytes of the images of that group alone, which lie in the device's memory and in that of its machine"""
+    """bytes of the images of that group alone, which lie in the device's memory and in that of its machine; of streamed ones,
+    those that are decoded at a time"""
     disk: float
     """bytes that the finished runs take in the store"""
 
@@ -128,7 +132,7 @@ def of_group(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapp
     )
     students = first.role == "student"
     side = first.side or images.side
-    held = float(images.train * 3 * images.side**2)
+    held = float(min(images.train, *([WINDOW] if images.streamed else [])) * 3 * images.side**2)
     return Cost(
         teachers=0.0 if students else training,
         students=training if students else 0.0,
@@ -221,10 +225,9 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
         for spec in group
     )
     made = min(CHUNK, images.train) * pixels * (1 + 2 * FLOAT)  # uint8, and float before and after resampling
-    kinds = {spec.objective.kind for spec in group if spec.objective}
-    prepared = min(PREPARED, images.train) * pixels if any(kind_of(kind).matched for kind in kinds) else 0
-    observed = max(shown.validation, min(shown.train, group[0].observe.train_sample)) * pixels
-    return networks + max(step + made, prepared + made, observed + made)
+    mapped = (len(VIEWS) + 2) * min(shown.validation, group[0].observe.maps)  # views of one's own, and the base view
+    observed = max(mapped, min(shown.validation, DIAL_IMAGES)) * pixels
+    return networks + max(step, observed) + made
 
 
 def _disk(spec: RunSpec, shown: Sizes) -> float:

@@ -33,11 +33,16 @@ class DatasetConfig(Strict):
     """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that it leaves out), cifar100-imb100
     (long-tailed), fashion-mnist, imagefolder:PATH"""
     size: int | None = None
-    """side in pixels, for an image folder"""
+    """side in pixels, for an image folder: the middle of an image is cut to a square and resized to it"""
     train_list: str | None = None
-    """a file that names the training images of a subset"""
+    """a file that names the training images of a subset; of an image folder, with lines `path label`"""
     split_seed: int = 0
     """which images a subset without such a file draws"""
+    validation_list: str | None = None
+    """of an image folder with a train_list: the same for the validation images"""
+    streamed: bool = False
+    """leave the images of a folder on disk, and decode them when they are wanted, where memory cannot hold them; changes no
+    result and no id"""
 
     @property
     def kind(self) -> str:
@@ -46,8 +51,22 @@ class DatasetConfig(Strict):
 
     def load(self, root: str | Path | None = None) -> datasets.Dataset:
         return datasets.load(
-            self.name, root=root, size=self.size, train_list=self.train_list, split_seed=self.split_seed
+            self.name,
+            root=root,
+            size=self.size,
+            train_list=self.train_list,
+            split_seed=self.split_seed,
+            validation_list=self.validation_list,
+            streamed=self.streamed,
         )
+
+    def without_paths(self) -> "DatasetConfig":
+        """What others can read: their images and lists lie elsewhere."""
+        lists = {
+            name: path and Path(path).name
+            for name, path in (("train_list", self.train_list), ("validation_list", self.validation_list))
+        }
+        return self.model_copy(update={"name": self.kind} | lists)
 
 
 class NetworkConfig(Strict):

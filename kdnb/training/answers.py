@@ -61,8 +61,9 @@ def views(split: Split, numbers: Tensor, view: str, spec: RunSpec, part: str, de
     Args:
         numbers: of the split's images in the data set, (N,).
     """
-    split = split.to(device)
-    return torch.cat([views_of(images, numbers[places], view, spec, part) for places, images in chunks(split)])
+    return torch.cat(
+        [views_of(images.to(device), numbers[places], view, spec, part) for places, images in chunks(split)]
+    )
 
 
 def views_of(images: Tensor, numbers: Tensor, view: str, spec: RunSpec, part: str) -> Tensor:
@@ -70,7 +71,7 @@ def views_of(images: Tensor, numbers: Tensor, view: str, spec: RunSpec, part: st
     that any was trained on.
 
     Args:
-        images: `CHUNK` of them at most.
+        images: uint8, on the device.
         numbers: of these images in the data set, (N,): an image's view depends on its number.
         view: the name of an augmentation.
         part: validation or train; epoch 0 of the purpose VIEW is the validation images', epoch 1 the training images'.

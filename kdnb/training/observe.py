@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from kdnb.images.datasets import Dataset, Split
-from kdnb.training.answers import FORWARD, Normaliser, half, logits, sample, teaching_copy, views
+from kdnb.training.answers import FORWARD, Normaliser, chunks, half, logits, sample, teaching_copy, views, views_of
 from kdnb.training.maps import attention_maps
 from kdnb.training.models import Network
 from kdnb.training.spec import RunSpec, Side
@@ -68,7 +68,7 @@ class _Shown:
     numbers: Tensor
     """of the split's images in the data set"""
     mapped: Tensor
-    """places within the split of those that maps are kept for"""
+    """places within the split of those that maps are kept for, sorted"""
 
 
 def observe(
@@ -78,7 +78,8 @@ def observe(
     teachers: Mapping[str, Network],
     device: torch.device,
 ) -> dict[str, Observations]:
-    """The observations of several runs of one seed, by run id: each view is made once and shown to all.
+    """The observations of several runs of one seed, by run id: each image is read once, and each view made once and shown to
+    all. Memory holds `CHUNK` images at a time, beside those that maps are kept for.
 
     Args:
         networks: the trained networks by run id.
@@ -95,18 +96,26 @@ def observe(
     validation, train = _splits(dataset, measured[0])
     own = sorted({spec.augmentation for spec in measured} - set(VIEWS))
     for part in (validation, train):
-        for view in (*VIEWS, *own, *([BASE] if part is validation and BASE not in own else [])):
-            shown = views(part.split, part.numbers, view, measured[0], part.name, device)
-            for spec in measured:
-                if view in (*VIEWS, spec.augmentation) or view == BASE:
-                    found = results[spec.id]
-                    network = networks[spec.id]
-                    found.predictions.update(_answers(network, spec, part.name, view, shown, prepare))
-                    found.predictions.update(_taught(spec, part.name, view, shown, teachers, prepare))
-                    if view != BASE or spec.augmentation == BASE:
-                        found.attention.update(_maps(network, spec, part, view, shown, prepare))
+        shown_as = (*VIEWS, *own, *([BASE] if part is validation and BASE not in own else []))
+        answers: dict[str, dict[str, list[Tensor]]] = {spec.id: {} for spec in measured}
+        mapped: dict[str, list[Tensor]] = {view: [] for view in shown_as}
+        for places, images in chunks(part.split):
+            for view in shown_as:
+                shown = views_of(images.to(device), part.numbers[places], view, measured[0], part.name)
+                mapped[view].append(shown[torch.isin(places, part.mapped).to(device)])
+                for spec in measured:
+                    if view in (*VIEWS, spec.augmentation) or view == BASE:
+                        heard = _answers(networks[spec.id], spec, part.name, view, shown, prepare)
+                        heard |= _taught(spec, part.name, view, shown, teachers, prepare)
+                        for name, answer in heard.items():
+                            answers[spec.id].setdefault(name, []).append(answer)
+        seen = {view: torch.cat(some) for view, some in mapped.items()}
         for spec in measured:
             found = results[spec.id]
+            found.predictions.update({name: torch.cat(parts) for name, parts in answers[spec.id].items()})
+            for view in shown_as:
+                if view in (*VIEWS, spec.augmentation):
+                    found.attention.update(_maps(networks[spec.id], spec, part, view, seen[view], prepare))
             found.predictions[f"{part.name}/labels"] = part.split.labels.clone()
             found.attention[f"{part.name}/index"] = part.numbers[part.mapped].clone()
             found.attention[f"{part.name}/labels"] = part.split.labels[part.mapped].clone()
@@ -164,9 +173,10 @@ def _taught(
 def _maps(
     network: Network, spec: RunSpec, part: _Shown, view: str, shown: Tensor, prepare: Normaliser
 ) -> dict[str, Tensor]:
-    images, labels = shown[part.mapped.to(shown.device)], part.split.labels[part.mapped]
+    """Of the views of a part's `mapped` images."""
+    labels = part.split.labels[part.mapped]
     parts: dict[str, list[Tensor]] = {}
-    for batch, true in zip(images.split(FORWARD), labels.split(FORWARD), strict=True):
+    for batch, true in zip(shown.split(FORWARD), labels.split(FORWARD), strict=True):
         prepared, true = prepare(batch), true.to(batch.device)
         whole = attention_maps(network, prepared, true)
         for method, maps in whole.items():
@@ -193,7 +203,7 @@ def _dial(
     device: torch.device,
 ) -> dict[str, dict[str, Tensor]]:
     index = sample(len(dataset.validation), DIAL_IMAGES)
-    split = dataset.validation.select(index.numpy())
+    split = dataset.validation.select(index.numpy()).loaded()
     predicted: dict[str, list[Tensor]] = {spec.id: [] for spec in specs}
     for strength in DIAL:
         shown = views(split, index, f"dial:{strength}", specs[0], "validation", device)

@@ -24,7 +24,7 @@ from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Dataset, Split
 from kdnb.training import models, objectives
-from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views
+from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.schedule import learning_rate
 from kdnb.training.spec import Objective, RunSpec, Side
@@ -347,21 +347,21 @@ def _prepare_targets(
         return
     first = matched[0].spec
     index = sample(len(dataset.train), PREPARED)
-    split = dataset.train.select(index.numpy())
-    shown, labels = views(split, index, first.augmentation, first, "train", device), split.labels.to(device)
-    heard: dict[_Source, Tensor] = {}
-
-    def over(sources: Sequence[_Source]) -> list[Tensor]:
-        for source in sources:
-            if source not in heard:
-                heard[source] = panel.over(source, shown, prepare, first)
-        return [heard[source] for source in sources]
+    split, size = dataset.train.select(index.numpy()), first.train.batch_size
+    labels = split.labels.to(device)
+    parts: dict[_Source, list[Tensor]] = {source: [] for each in matched for source in each.softness + each.sources}
+    for places, images in chunks(split, max(1, CHUNK // size) * size):
+        shown = views_of(images.to(device), index[places], first.augmentation, first, "train")
+        for source, answered in parts.items():
+            answered.append(panel.over(source, shown, prepare, first))
+    heard = {source: torch.cat(answered) for source, answered in parts.items()}
 
     for learner in matched:
         objective = learner.spec.objective
         assert objective is not None  # it is among the matched
-        entropy = float(objectives.mean_entropy(over(learner.softness), objective.temperature))
-        given = over(learner.sources)
+        softness = [heard[source] for source in learner.softness]
+        entropy = float(objectives.mean_entropy(softness, objective.temperature))
+        given = [heard[source] for source in learner.sources]
         if objective.kind == "class-mean":
             learner.means = [objectives.class_means(each, labels, len(dataset.classes)) for each in given]
         answers = objectives.answers(objective, given, labels, learner.means)
