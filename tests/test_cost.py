@@ -91,6 +91,16 @@ def test_the_largest_group_decides_the_memory():
     assert whole.flop == pytest.approx(sum(each.flop for each in costs))
 
 
+def test_images_on_disk_take_the_memory_of_a_window():
+    study = grid.build(small_profile(), HASH)
+    held, there = (cost.of_study(study, {HASH: Sizes(1_000_000, 90, 10, 32, streamed)}) for streamed in (False, True))
+    assert there.images == cost.WINDOW * 3 * 32 * 32
+    assert held.memory - there.memory == held.images - there.images == (1_000_000 - cost.WINDOW) * 3 * 32 * 32
+    assert there.flop == held.flop
+    few = cost.of_study(study, {HASH: Sizes(70, 90, 10, 32, True)})
+    assert few.images == 70 * 3 * 32 * 32
+
+
 @pytest.mark.parametrize("text", ["", "1,2", "1,2,3,4", "1,2,x", "0,2,3", "1,-2,3", "1.5,2,3"])
 def test_sizes_that_cannot_be_are_named(text):
     with pytest.raises(ProfileError, match="are no sizes; write TRAIN,VALIDATION,CLASSES"):

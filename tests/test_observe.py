@@ -29,6 +29,12 @@ def observed(specs, networks, few_digits):
     return {name: found[spec.id] for name, spec in specs.items()}
 
 
+def test_chunks_are_whole_passes():
+    """So that a network sees the same batches in chunks as in one piece."""
+    assert observe.chunks.__defaults__[0] % observe.FORWARD == 0
+    assert observe.chunks.__defaults__[0] % observe.TEACHING_BATCH == 0
+
+
 def test_every_network_answers_to_the_same_views_of_both_splits(observed):
     for name, found in observed.items():
         for view in ("clean", "weak", "strong"):

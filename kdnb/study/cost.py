@@ -132,7 +132,8 @@ def of_group(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapp
     )
     students = first.role == "student"
     side = first.side or images.side
-    held = float(min(images.train, *([WINDOW] if images.streamed else [])) * 3 * images.side**2)
+    at_once = min(images.train, WINDOW) if images.streamed else images.train
+    held = float(at_once * 3 * images.side**2)
     return Cost(
         teachers=0.0 if students else training,
         students=training if students else 0.0,
