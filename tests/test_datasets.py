@@ -553,14 +553,16 @@ def test_a_list_is_looked_for_as_a_path_then_in_the_root_then_in_the_package(tmp
     assert datasets.find_list(IMB100, root) == root / IMB100
     (here / IMB100).touch()
     assert datasets.find_list(IMB100, root).samefile(here / IMB100)
-    with pytest.raises(DataError, match=r"no list of training images 'none\.txt'"):
+    with pytest.raises(DataError, match=r"no list of images 'none\.txt'"):
         datasets.find_list("none.txt", root)
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar100", "fashion-mnist", "imagefolder:pets"])
-def test_only_subsets_take_a_list(name):
-    with pytest.raises(DataError, match=f"subset of cifar100, not with '{name}'"):
+@pytest.mark.parametrize("name", ["digits", "cifar100", "fashion-mnist"])
+def test_only_subsets_and_image_folders_take_a_list(name):
+    with pytest.raises(DataError, match=f"subset of cifar100 or an image folder, not with '{name}'"):
         load(name, train_list=IMB100)
+    with pytest.raises(DataError, match=f"a list of validation images .* goes with an image folder, not with '{name}'"):
+        load(name, validation_list=IMB100)
 
 
 # -- content hash ----------------------------------------------------------------------------------------------------

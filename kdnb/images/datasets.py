@@ -136,8 +136,8 @@ def load(
         dataset = _subset(name, match, folder, train_list, split_seed)
     elif own:
         path = user_path(name.removeprefix("imagefolder:"))
-        lists = _lists(path, folder, train_list, validation_list)
-        dataset = (_streamed if streamed else _imagefolder)(name, path, _side(path, size), lists)
+        side, lists = _side(path, size), _lists(path, folder, train_list, validation_list)
+        dataset = (_streamed if streamed else _imagefolder)(name, path, side, lists)
     else:
         raise DataError(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "

@@ -99,9 +99,10 @@ def observe(
         shown_as = (*VIEWS, *own, *([BASE] if part is validation and BASE not in own else []))
         answers: dict[str, dict[str, list[Tensor]]] = {spec.id: {} for spec in measured}
         mapped: dict[str, list[Tensor]] = {view: [] for view in shown_as}
-        for places, images in chunks(part.split):
+        for places, held in chunks(part.split):
+            images = held.to(device)
             for view in shown_as:
-                shown = views_of(images.to(device), part.numbers[places], view, measured[0], part.name)
+                shown = views_of(images, part.numbers[places], view, measured[0], part.name)
                 mapped[view].append(shown[torch.isin(places, part.mapped).to(device)])
                 for spec in measured:
                     if view in (*VIEWS, spec.augmentation) or view == BASE:
