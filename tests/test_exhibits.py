@@ -4,11 +4,13 @@ import html
 import re
 
 import ipywidgets
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from kdnb.book import cards, exhibits, scorecard
+from kdnb.book.style import styled
 from kdnb.evidence import claims, curves, paper, results
 from kdnb.evidence.results import Results, home
 from kdnb.evidence.table import select
@@ -50,6 +52,22 @@ def test_an_exhibit_has_a_caption_a_text_and_its_card(name: str, small: Results)
     commit = small.about["seeds"][0]["environments"][0]["commit"]
     assert commit[:10] in exhibit.html
     assert exhibit.html == getattr(exhibits, name)(small, *MORE.get(name, ())).html
+
+
+@pytest.mark.parametrize("name", OF_A_STUDY)
+def test_nothing_of_a_drawing_is_cut_off(name: str, found: Results) -> None:
+    shown = getattr(exhibits, name)(found, *MORE.get(name, ())).shown
+    if isinstance(shown, pd.DataFrame | str | exhibits.Interactive):
+        return
+    figure = np.ravel(np.asarray(shown, dtype=object))[0].get_figure(root=True)
+    with styled():
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            words = [ax.xaxis.label, ax.yaxis.label, *ax.texts, *ax.get_yticklabels()]
+            for artist in [*filter(None, [ax.get_legend()]), *(each for each in words if each.get_text())]:
+                box = artist.get_window_extent()
+                assert box.x0 >= figure.bbox.x0 - 1, artist
+                assert box.x1 <= figure.bbox.x1 + 1, artist
 
 
 @pytest.mark.parametrize("name", OF_THE_PAPER)
