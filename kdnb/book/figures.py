@@ -177,15 +177,15 @@ def _points(
     draw(place + beside, np.asarray(values), linestyle="none", label=label or "_", gid=SEEDS, **look)
 
 
-def _legend(ax: Axes, handles: Sequence[Line2D] | None = None, columns: int = 2, side: str = "left") -> None:
-    """Above the axes, each label once, from that side on: right where long labels of rows leave the axes little width."""
+def _legend(ax: Axes, handles: Sequence[Line2D] | None = None, columns: int = 2, right: bool = False) -> None:
+    """Above the axes, each label once, from the left, or to the right where long labels of rows leave the axes little width."""
     if handles is None:
         found = {str(line.get_label()): line for line in ax.get_lines() if not str(line.get_label()).startswith("_")}
         handles = list(found.values())
     ax.legend(
         handles=list(handles),
-        loc=f"lower {side}",
-        bbox_to_anchor=(float(side == "right"), 1.0),
+        loc="lower right" if right else "lower left",
+        bbox_to_anchor=(float(right), 1.0),
         ncols=columns,
         borderaxespad=0.2,
         handlelength=1.4,
@@ -411,7 +411,7 @@ def by_objective(
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel(LABELS.get(measure, measure.replace("_", " ")))
     students = [student for student in ("weak", "strong") if student in set(found["student"])]
-    _legend(axes[0], [_handle(student) for student in students], side="right")
+    _legend(axes[0], [_handle(student) for student in students], right=True)
     return axes
 
 
