@@ -30,7 +30,7 @@ from kdnb.images.counter import Stream
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import estimate, grid
 from kdnb.study.profile import load
-from kdnb.training import models, train
+from kdnb.training import models, optimiser, train
 from kdnb.training.answers import CHUNK, Normaliser
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.spec import FreshOrigin, RunSpec
@@ -63,14 +63,7 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
     """An epoch's number of steps of the same network on one batch."""
     network = train.initial(spec, len(dataset.classes), dataset.side, device).train()
     settings = spec.train
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=0.01,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    stepper = optimiser.build(network, settings.model_copy(update={"learning_rate": 0.01}))
     batch = Normaliser(dataset, device, spec)(dataset.train.pixels()[: settings.batch_size].to(device))
     labels = dataset.train.labels[: settings.batch_size].to(device)
     steps = train.steps_per_epoch(len(dataset.train), settings.batch_size)
@@ -78,9 +71,9 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
     def loop() -> None:
         for _ in range(steps):
             loss = F.cross_entropy(network(batch), labels)
-            optimiser.zero_grad(set_to_none=True)
+            stepper.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            stepper.step()
 
     return loop
 

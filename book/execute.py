@@ -4,7 +4,7 @@ The text in notebooks/markdown is what a person edits and reviews; the notebook 
 shows and what is checked. Nothing of the machine that ran them is kept: no times, no versions.
 """
 
-import sys
+import argparse
 
 import jupytext
 import nbformat
@@ -33,7 +33,17 @@ def execute(page: str) -> None:
     nbformat.write(notebook, NOTEBOOKS / f"{page}.ipynb")
 
 
-if __name__ == "__main__":
-    for each in sys.argv[1:] or sorted(path.stem for path in (NOTEBOOKS / "markdown").glob("*.md")):
+def main() -> None:
+    known = sorted(path.stem for path in (NOTEBOOKS / "markdown").glob("*.md"))
+    parser = argparse.ArgumentParser(description="Runs pages of the book in place.")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help=f"all of them, or some of {', '.join(known)}")
+    pages = parser.parse_args().pages
+    if unknown := [page for page in pages if page not in known]:
+        parser.error(f"no page {unknown[0]!r}; there are {', '.join(known)}")
+    for each in pages or known:
         print(each, flush=True)
         execute(each)
+
+
+if __name__ == "__main__":
+    main()

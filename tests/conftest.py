@@ -12,6 +12,9 @@ from kdnb.study import grid
 from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile
 from kdnb.training.spec import OneCycleSchedule, TrainSpec
 
+HANGS = 900
+"""Seconds after which a process is taken to hang: on a machine that is busy with much else, to start one takes minutes."""
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -15,6 +15,12 @@ from kdnb.training import checkpoint, observe
 from tests.conftest import small_profile
 
 
+def command(*arguments, ctrl_c="default_int_handler"):
+    """Of `kdnb`, which stops at Ctrl-C (or, with SIG_IGN, ignores it) whether or not the tests themselves do."""
+    says = f"import signal; signal.signal(signal.SIGINT, signal.{ctrl_c}); from kdnb import cli; cli.main()"
+    return [sys.executable, "-c", says, *map(str, arguments)]
+
+
 def task(store, dataset_hash):
     """Two students without teachers, on the real digits."""
     from kdnb.study import grid as grids

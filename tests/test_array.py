@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdnb.study.store import Store
+from tests.conftest import HANGS
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "array.sh"
@@ -48,7 +49,7 @@ def slurm(tmp_path):
 def test_an_array_trains_each_seed_in_a_job_of_its_own(slurm, tmp_path):
     store = tmp_path / "store"
     command = ["sbatch", "--array=3-4", str(SCRIPT), *TINY, "--store", str(store)]
-    done = subprocess.run(command, env=slurm, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=slurm, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"smoke: 2 runs trained", done.stdout)) == 2
     seeds = sorted(Store(store).entry(folder.name).spec.seed for folder in (store / "runs").iterdir())

@@ -20,7 +20,8 @@ from kdnb.errors import DataError, KdnbError, ProfileError, StoreError
 from kdnb.study import cluster, execute
 from kdnb.study import grid as grids
 from kdnb.study.store import Store
-from tests.conftest import small_profile
+from tests import killed
+from tests.conftest import HANGS, small_profile
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 8e9
@@ -183,7 +184,7 @@ def test_what_kills_every_worker_is_given_up_in_one_line(digits, tmp_path, sched
         pytest.raises(KdnbError, match="every worker that was given a call died before the end of an epoch"),
         cluster.connect(scheduler, Store(tmp_path)) as executor,
     ):
-        executor.submit(drop_dead).result(timeout=120)
+        executor.submit(drop_dead).result(timeout=HANGS)
 
 
 def test_an_error_on_a_worker_is_the_same_error_here(digits, tmp_path, scheduler):
@@ -191,7 +192,7 @@ def test_an_error_on_a_worker_is_the_same_error_here(digits, tmp_path, scheduler
         pytest.raises(DataError, match=r"^the images are gone$"),
         cluster.connect(scheduler, Store(tmp_path)) as executor,
     ):
-        executor.submit(boom).result(timeout=60)
+        executor.submit(boom).result(timeout=HANGS)
 
 
 @pytest.mark.parametrize(
@@ -205,14 +206,14 @@ def test_a_worker_of_another_version_is_an_error(changes, said, tmp_path, schedu
     with cluster.connect(scheduler, Store(tmp_path)) as executor:
         executor._made |= changes
         with pytest.raises(KdnbError, match=rf"the worker tcp://\S+ {said}; install the same on both"):
-            executor.submit(len, "abc").result(timeout=60)
+            executor.submit(len, "abc").result(timeout=HANGS)
 
 
 def test_a_worker_that_does_not_see_the_store_is_an_error(tmp_path, scheduler):
     with cluster.connect(scheduler, Store(tmp_path)) as executor:
         executor._beacon = str(tmp_path / "elsewhere" / "locks" / "beacon-1.lock")
         with pytest.raises(StoreError, match=r"the worker \S+ does not see the store .*elsewhere"):
-            executor.submit(len, "abc").result(timeout=60)
+            executor.submit(len, "abc").result(timeout=HANGS)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_a_cluster_and_workers_exclude_each_other(tmp_path, capfd):
 
 def test_the_command_starts_a_cluster_of_its_own_and_shows_its_dashboard(tmp_path):
     command = [sys.executable, "-m", "kdnb.cli", "run", *TINY, "--store", str(tmp_path), "--cluster", "dask-local:1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert "kdnb: dashboard: http://127.0.0.1:" in done.stderr
     assert "Traceback" not in done.stderr
@@ -259,19 +260,17 @@ def test_the_command_starts_a_cluster_of_its_own_and_shows_its_dashboard(tmp_pat
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_ctrl_c_ends_a_cluster_of_the_commands_own_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "kdnb.cli", "run", *TINY, "--epochs", "500", "--store", str(tmp_path)]
-    process = subprocess.Popen(
-        [*command, "--cluster", "dask-local:1"], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 120
+    command = killed.command("run", *TINY, "--epochs", 100_000, "--store", tmp_path, "--cluster", "dask-local:1")
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + HANGS
     while not list((tmp_path / "checkpoints").glob("*.safetensors")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
     workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "kdnb: interrupted; the next call goes on from the last whole epoch"
-    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert psutil.wait_procs(workers, timeout=HANGS)[1] == []

@@ -91,6 +91,19 @@ def test_the_largest_group_decides_the_memory():
     assert whole.flop == pytest.approx(sum(each.flop for each in costs))
 
 
+@pytest.mark.parametrize("more", [{"optimiser": "adamw"}, {"keep": "best"}])
+def test_a_second_moment_or_the_best_epoch_is_one_more_copy_of_the_weights(more):
+    def needed(**changes):
+        profile = small_profile(ensembles=("",), reference=False)
+        student = profile.student.model_copy(update={"train": profile.student.train.model_copy(update=changes)})
+        return cost.of_study(
+            grid.build(small_profile(ensembles=("",), reference=False, student=student), HASH), {HASH: CIFAR}
+        )
+
+    weights = sum(each.numel() for each in models.build(ModelSpec(name="resnet8-w8"), 100, 32, 0).parameters())
+    assert needed(**more).memory - needed().memory == pytest.approx(4 * weights, rel=0.05)
+
+
 def test_images_on_disk_take_the_memory_of_a_window():
     study = grid.build(small_profile(), HASH)
     held, there = (cost.of_study(study, {HASH: Sizes(1_000_000, 90, 10, 32, streamed)}) for streamed in (False, True))

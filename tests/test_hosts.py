@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 
 from kdnb import __version__
 from kdnb.paths import CHECKOUT as ROOT
+from tests.conftest import HANGS
 
 
 def made_by(path, name):
@@ -124,6 +125,6 @@ def test_colabs_notebook_runs_once_the_package_is_there():
     assert lines[0].startswith("!git clone --quiet --depth 1 https://")
     assert "!pip install --quiet -r requirements.txt" in lines
     notebook.cells.remove(install)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(notebook, timeout=HANGS, resources={"metadata": {"path": str(ROOT)}}).execute()
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("kdnb-scorecard" in output.get("data", {}).get("text/html", "") for output in shown)

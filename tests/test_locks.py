@@ -10,6 +10,7 @@ import pytest
 from kdnb.errors import StoreError
 from kdnb.study import locks
 from kdnb.study.store import Store
+from tests.conftest import HANGS
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +20,7 @@ def in_another_process(code, *arguments):
     code = f"import sys, pathlib\nfrom kdnb.study import locks\nfrom kdnb.errors import StoreError\ntry:\n    {code}\n" \
            "except StoreError as error:\n    print(error)"  # fmt: skip
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=HANGS).stdout.strip()
 
 
 def test_a_disk_has_locks_and_the_probe_leaves_nothing(tmp_path):

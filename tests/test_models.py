@@ -16,6 +16,7 @@ from kdnb.training import models
 from kdnb.training.models import Network
 from kdnb.training.names import NAMES
 from kdnb.training.spec import ModelSpec
+from tests.conftest import HANGS
 
 
 def build(name: str, seed: int = 0, side: int = 32) -> Network:
@@ -237,5 +238,5 @@ assert loss.isfinite()
 
 def test_training_narrow_networks_in_odd_batches_writes_in_bounds():
     checked = os.environ | {"MALLOC_CHECK_": "3"}
-    done = subprocess.run([sys.executable, "-c", TRAINING], env=checked, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", TRAINING], env=checked, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr

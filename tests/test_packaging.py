@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from kdnb.paths import CHECKOUT as ROOT
+from tests.conftest import HANGS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -97,7 +98,7 @@ def test_the_installation_without_a_gpu_resolves_with_nothing_downloaded():
     """Here the packages are installed, so the resolver finds all that it needs without asking anybody."""
     command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--offline", "--no-config"]
     command += ["--python", sys.executable, "--torch-backend", "cpu", "-r", str(ROOT / "requirements-cpu.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert "Would make no changes" in done.stderr
 
@@ -140,7 +141,7 @@ def wheel(tmp_path_factory):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "kdnb", folder / "kdnb", ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-c", "import setuptools.build_meta as b; print(b.build_wheel('out'))"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=HANGS)
     (made,) = (folder / "out").glob("*.whl")
     with zipfile.ZipFile(made) as archive:
         return set(archive.namelist())

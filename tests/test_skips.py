@@ -8,6 +8,7 @@ import pytest
 
 from kdnb.paths import CHECKOUT as ROOT
 from tests import skips
+from tests.conftest import HANGS
 
 
 def run(folder, source, *options):
@@ -25,7 +26,7 @@ def run(folder, source, *options):
         *options,
         str(folder / "test_it.py"),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=HANGS)
 
 
 FINE = "def test_fine():\n    pass\n"
@@ -116,7 +117,7 @@ def machine(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANGS,
         )
         calls = [line for line in (tmp_path / "calls").read_text().splitlines() if not line.startswith("python3")]
         return done.returncode, calls, done.stdout + done.stderr

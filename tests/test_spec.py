@@ -56,6 +56,7 @@ SPECS = {
     "steps": changed(train=TrainSpec(epochs=9, schedule=StepSchedule(milestones=(3, 6)))),
     "early steps": changed(train=TrainSpec(epochs=9, schedule=StepSchedule(milestones=(3, 6), early=True))),
     "cosine": changed(train=TrainSpec(epochs=9, schedule=CosineSchedule(per_epoch=True))),
+    "adamw": changed(train=TrainSpec(epochs=2, schedule=OneCycleSchedule(), optimiser="adamw", weight_decay=0.01)),
     "best epoch": changed(train=TrainSpec(epochs=2, schedule=OneCycleSchedule(), keep="best")),
     "of all of ImageNet": changed(origin=ImageNetOrigin(head="pretrained")),
     "of a library": changed(model=ModelSpec(name="torchvision:resnet18")),
@@ -78,6 +79,7 @@ IDS = {
     "steps": "c9b4df6681c82102",
     "early steps": "ed90394201aee988",
     "cosine": "4054f6ca2cbbdaf7",
+    "adamw": "5e918ca29c7cfbda",
     "best epoch": "d95890ecfad75e04",
     "of all of ImageNet": "1234d890db8af05b",
     "of a library": "773b34a4f41df05b",
@@ -155,6 +157,11 @@ def test_a_spec_is_frozen_and_forbids_unknown_keys():
 def test_teachers_and_objectives_belong_together(changes, message):
     with pytest.raises(ValidationError, match=message):
         changed(TAUGHT, **changes)
+
+
+def test_nesterovs_momentum_is_of_sgd_alone():
+    with pytest.raises(ValidationError, match="nesterov is a form of sgd's momentum; adamw has none, leave it out"):
+        TrainSpec(epochs=2, schedule=OneCycleSchedule(), optimiser="adamw", nesterov=True)
 
 
 def test_an_unknown_augmentation_is_named():

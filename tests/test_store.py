@@ -21,6 +21,7 @@ from kdnb.study import execute
 from kdnb.study.store import Store
 from kdnb.training import checkpoint, observe, train
 from kdnb.training.answers import Normaliser
+from tests.conftest import HANGS
 
 CPU = torch.device("cpu")
 FILES = (
@@ -191,7 +192,7 @@ def test_of_two_processes_that_want_the_same_runs_each_run_is_trained_once(tmp_p
     ]  # fmt: skip
     command += ["--threads", "1"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    texts = ["".join(process.communicate(timeout=300)) for process in both]
+    texts = ["".join(process.communicate(timeout=HANGS)) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert sum(int(re.search(r"(\d+) runs trained", text)[1]) for text in texts) == 6
     store = Store(tmp_path / "store")

@@ -8,7 +8,7 @@ import torch
 
 from kdnb.errors import DataError, DivergedError, ProfileError
 from kdnb.study import grid
-from kdnb.training import models, train
+from kdnb.training import models, optimiser, train
 from kdnb.training.answers import teaching_copy
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.models import ResNet
@@ -112,6 +112,43 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, tea
     for spec in students:
         assert same(resumed[spec.id].network, together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)
+
+
+def by_adamw(spec):
+    settings = {"optimiser": "adamw", "nesterov": False, "learning_rate": 0.003, "weight_decay": 0.01}
+    return spec.model_copy(update={"train": spec.train.model_copy(update=settings)})
+
+
+def test_adamw_trains_in_company_as_alone_and_goes_on_from_a_checkpoint(students, teachers, few_digits, tmp_path):
+    first, second = by_adamw(students[0]), by_adamw(students[2])
+    company = train.train([first, second, students[2]], few_digits, teachers, CPU)
+    alone = train.train([second], few_digits, teachers, CPU)[second.id]
+    assert same(company[second.id].network, alone.network)
+    assert not same(company[second.id].network, company[students[2].id].network)
+
+    def stop(epoch, members):
+        raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train.train([second], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop)
+    resumed = train.train([second], few_digits, teachers, CPU, checkpoints=checkpoints)[second.id]
+    assert len(resumed.log) > 1
+    assert same(resumed.network, alone.network)
+
+
+def test_adamw_first_moves_each_weight_by_the_learning_rate_and_pulls_it_to_zero(students):
+    """Kingma & Ba 2015: of the first gradient, corrected means make a step of one learning rate against its sign;
+    Loshchilov & Hutter 2019: before it, each weight loses its share, whatever its gradient."""
+    network = torch.nn.Linear(3, 2, bias=False)
+    settings = by_adamw(students[0]).train
+    before = network.weight.detach().clone()
+    inputs, targets = torch.randn(8, 3), torch.randn(8, 2)
+    ((network(inputs) - targets) ** 2).sum().backward()
+    optimiser.build(network, settings).step()
+    pulled = before * (1 - settings.learning_rate * settings.weight_decay)
+    moved = pulled - settings.learning_rate * network.weight.grad.sign()
+    torch.testing.assert_close(network.weight.detach(), moved, rtol=0, atol=1e-6)
 
 
 @pytest.fixture

@@ -215,7 +215,8 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
     classes, pixels = images.classes, 3 * side**2
     networks = 0.0
     for spec in group:
-        copies = 4 if spec.train.keep == "best" else 3  # weights, gradients, momentum; the best epoch's
+        copies = 3 + (spec.train.optimiser == "adamw")  # weights, gradients, momentum; of adamw a second moment
+        copies += spec.train.keep == "best"  # the best epoch's weights
         networks += copies * FLOAT * _network(spec.model, classes, side).weights
     for teacher in {teacher for spec in group for teacher in spec.teachers}:
         networks += 2 * FLOAT * _network(by_id[teacher].model, classes, side).weights  # and its teaching copy

@@ -128,6 +128,8 @@ class Turn(Protocol):
 def begin_worker(turn: Turn | None = None) -> None:
     """For the processes of a pool, to call first: Ctrl-C ends them, and so does the end of their parent, whatever ended it.
 
+    Where the parent ignores Ctrl-C, as a script's background jobs do, so do they.
+
     Args:
         turn: how many have begun, shared by all of the pool: each takes another GPU, and from the first one again where there
             are more processes than GPUs.
@@ -136,7 +138,8 @@ def begin_worker(turn: Turn | None = None) -> None:
         with turn.get_lock():
             environment.take_gpu(turn.value)
             turn.value += 1
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker that caught it would go on with the next group
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker that caught it would go on with the next group
     parent = multiprocessing.parent_process()
     if parent is not None:
 

@@ -168,7 +168,7 @@ Schedule = Annotated[StepSchedule | OneCycleSchedule | CosineSchedule, Field(dis
 
 
 class TrainSpec(Strict):
-    """How one network is trained: SGD with momentum."""
+    """How one network is trained."""
 
     epochs: int = Field(ge=1)
     """how often each training image is seen"""
@@ -177,18 +177,27 @@ class TrainSpec(Strict):
     learning_rate: float = Field(0.1, gt=0)
     """at its highest"""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """how much of the last step goes into the next"""
+    """how much of the last step goes into the next; of adamw, its β₁"""
     nesterov: bool = False
     """Nesterov's form of momentum"""
     weight_decay: float = Field(0.0, ge=0)
     """weights are pulled to zero by this share of themselves times the learning rate"""
     schedule: Schedule
     """how the learning rate goes: step, one-cycle or cosine"""
+    optimiser: Literal["sgd", "adamw"] = later("sgd")
+    """sgd: stochastic gradient descent with momentum, as the paper; adamw: Adam with weight decay of its own (Loshchilov &
+    Hutter 2019), which transformers are usually trained by"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of the arithmetic in forward and backward passes; weights are float32"""
     keep: Literal["last", "best"] = later("last")
     """which epoch's weights a run ends with: the last's, or, as the released code, those of the first epoch that did best when
     the validation images were looked at, which flatters them"""
+
+    @model_validator(mode="after")
+    def _nesterov_is_of_sgd(self) -> "TrainSpec":
+        if self.nesterov and self.optimiser != "sgd":
+            raise ValueError(f"nesterov is a form of sgd's momentum; {self.optimiser} has none, leave it out")
+        return self
 
 
 Side = Literal["left", "right"]

@@ -7,7 +7,7 @@ of one.
 
 Learners share nothing that one could change for another: a network trained in company is bit-identical to itself trained
 alone (on one machine, with one number of threads). Views, order, learning rate and the softness of targets are functions
-of the spec, so a checkpoint is weights, momentum and the log, and a resumed run ends as an uninterrupted one.
+of the spec, so a checkpoint is weights, the optimiser's momentum and the log, and a resumed run ends as an uninterrupted one.
 """
 
 import time
@@ -23,7 +23,7 @@ from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Dataset, Split
-from kdnb.training import models, objectives
+from kdnb.training import models, objectives, optimiser
 from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.schedule import learning_rate
@@ -71,7 +71,7 @@ class _Learner:
 
     spec: RunSpec
     network: models.Network
-    optimiser: torch.optim.SGD
+    optimiser: torch.optim.Optimizer
     temperature: float | None = None
     """τ of its targets"""
     means: list[Tensor | None] = field(default_factory=list)
@@ -101,7 +101,7 @@ class _Learner:
     def step(
         self, images: Tensor, labels: Tensor, heard: Sequence[Tensor], rate: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of SGD; the loss, the number of images it had right, and the targets' entropy, all still on the device."""
+        """One step; the loss, the number of images it had right, and the targets' entropy, all still on the device."""
         self.optimiser.param_groups[0]["lr"] = rate
         with autocast(self.spec, images.device):
             student = self.network(images)
@@ -118,21 +118,14 @@ class _Learner:
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            momentum = self.optimiser.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum
+        tensors |= optimiser.state(self.optimiser, self.network)
         return tensors | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         weights = {n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")}
         self.network.load_state_dict(weights)
         self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
-        for name, parameter in self.network.named_parameters():
-            if f"momentum.{name}" in tensors:
-                buffer = torch.empty_like(parameter)  # in the parameter's memory format, on its device
-                buffer.copy_(tensors[f"momentum.{name}"])
-                self.optimiser.state[parameter]["momentum_buffer"] = buffer
+        optimiser.restore(self.optimiser, self.network, tensors)
         self.epoch, self.log, self.code = about["epoch"], about["log"], about.get("code", [""])
 
 
@@ -277,16 +270,7 @@ def _start(
     features: Mapping[str, Tensor] | None,
 ) -> _Learner:
     network = initial(spec, len(dataset.classes), dataset.side, device, features)
-    settings = spec.train
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
-    learner = _Learner(spec, network, optimiser)
+    learner = _Learner(spec, network, optimiser.build(network, spec.train))
     saved = checkpoints.load(spec.id) if checkpoints is not None else None
     if saved is not None:
         learner.restore(*saved)
