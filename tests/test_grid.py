@@ -6,7 +6,7 @@ from kdnb.errors import DataError, ProfileError
 from kdnb.evidence import results
 from kdnb.study import grid
 from kdnb.study import profile as profiles
-from kdnb.training import models
+from kdnb.training import pretrained
 from tests.conftest import small_profile
 
 HASH = "0123456789abcdef"
@@ -155,7 +155,7 @@ def test_teachers_start_from_the_origins_run_and_the_origin_keeps_what_the_study
 
 def test_an_origin_stands_in_for_imagenets_where_its_file_is_not_there(tmp_path, monkeypatch):
     file = tmp_path / "checkpoints" / "weights.pth"
-    monkeypatch.setattr(models, "imagenet_file", lambda name: file)
+    monkeypatch.setattr(pretrained, "file", lambda name: file)
     profile, hashes = profiles.load("gpu"), {"own": "c" * 16}
     own = grid.build(profile, HASH, [0], hashes)
     file.parent.mkdir()

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from kdnb.errors import DataError, ProfileError
+from kdnb.errors import ProfileError
 from kdnb.training import models
 from kdnb.training.models import Network
 from kdnb.training.names import NAMES
@@ -68,45 +67,6 @@ def test_the_head_is_one_linear_layer_on_the_mean_over_places():
     maps = torch.randn(3, 32, 8, 8)
     pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)
     assert torch.allclose(network.head(maps), network.classifier(pooled), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["resnet8-w16", "resnet20", "vit-tiny", "cct-4-3x2"])
-def test_a_network_without_imagenet_weights_cannot_start_from_them(name):
-    with pytest.raises(ProfileError, match=f"no ImageNet weights for '{name}'"):
-        models.imagenet_weights(name)
-
-
-def test_imagenet_weights_that_cannot_be_fetched_are_an_error_that_says_where_to_put_them(monkeypatch):
-    def offline(weights):
-        assert weights == "IMAGENET1K_V1"
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(torchvision.models, "resnet18", offline)
-    with pytest.raises(DataError, match=r"resnet18 .*no route to host.*TORCH_HOME/hub/checkpoints"):
-        models.imagenet_weights("resnet18")
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet18-cifar"])
-def test_a_network_takes_over_all_of_imagenets_weights_but_a_stem_of_another_shape(name, monkeypatch):
-    plain = torchvision.models.resnet18
-    monkeypatch.setattr(torchvision.models, "resnet18", lambda weights: plain())  # nothing is downloaded
-    weights = models.imagenet_weights(name)
-    fresh, started = build(name), build(name)
-    without = models.CIFAR_STEM if name.endswith("-cifar") else frozenset()
-    models.start_from(started, weights, "ImageNet's", without=without)
-    for key, tensor in started.state_dict().items():
-        source = fresh.state_dict() if key in without or key.startswith("classifier.") else weights
-        assert torch.equal(tensor, source[key]), key
-
-
-def test_the_file_of_imagenets_weights_is_torchvisions(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    path = models.imagenet_file("resnet50-cifar")
-    assert path == models.imagenet_file("resnet50")
-    assert path.parent == tmp_path / "checkpoints"
-    assert re.fullmatch(r"resnet50-[0-9a-f]{8}\.pth", path.name)
-    with pytest.raises(ProfileError, match="no ImageNet weights for 'resnet20'"):
-        models.imagenet_file("resnet20")
 
 
 def test_a_vision_transformer_needs_a_side_that_eight_patches_divide():

@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from kdnb.paths import CHECKOUT as ROOT
+from kdnb.training import pretrained
 from tests.conftest import HANGS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -129,8 +130,8 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
                 names = [node.module]
             imported |= {name.split(".")[0] for name in names}
     optional = {Requirement(text).name for text in EXTRAS["cluster"]} - {"bokeh"}  # distributed imports bokeh
-    asked_for = {"timm"}  # by who names one of its networks; nothing else needs it
-    assert imported - sys.stdlib_module_names - {"kdnb"} == declared | optional | asked_for
+    optional |= {Requirement(text).name for text in EXTRAS["imagenet"]} - {pretrained.PACKAGE}  # a file, no code
+    assert imported - sys.stdlib_module_names - {"kdnb"} == declared | optional
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from kdnb.study.cost import Sizes
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import DatasetConfig
 from kdnb.study.store import Store
-from kdnb.training import models, objectives
+from kdnb.training import models, objectives, pretrained
 from kdnb.training.observe import observe
 from kdnb.training.spec import FreshOrigin, RunOrigin, RunSpec
 from kdnb.training.train import OnEpoch, Trained, initial, train
@@ -351,7 +351,7 @@ def _origins(store: Store, specs: Sequence[RunSpec], files: Mapping[str, str]) -
         if spec.origin.kind == "run":
             weights[spec.id] = store.entry(spec.origin.run).weights
         elif spec.origin.kind == "imagenet":
-            weights[spec.id] = models.imagenet_weights(spec.model.name)
+            weights[spec.id] = pretrained.weights(spec.model.name)
         elif spec.origin.kind == "file":
             weights[spec.id] = _read_weights(spec.origin.sha256, files)
     return weights

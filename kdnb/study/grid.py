@@ -14,7 +14,7 @@ from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
 from kdnb.study.profile import DatasetConfig, ImageNet, NetworkConfig, Profile, TrainedOrigin, WeightsFile
-from kdnb.training import models, objectives
+from kdnb.training import objectives, pretrained
 from kdnb.training.spec import (
     DatasetId,
     FileOrigin,
@@ -157,11 +157,7 @@ def _used_origins(profile: Profile) -> list[str]:
 def _standing_for(profile: Profile, name: str) -> str:
     """The origin that is used for one of that name on this machine."""
     config = profile.origins[name]
-    if (
-        isinstance(config, ImageNet)
-        and config.otherwise
-        and not models.imagenet_file(profile.teacher.model.name).is_file()
-    ):
+    if isinstance(config, ImageNet) and config.otherwise and not pretrained.is_here(profile.teacher.model.name):
         return config.otherwise
     return name
 

@@ -93,13 +93,13 @@ class TrainedOrigin(Strict):
 
 
 class ImageNet(Strict):
-    """torchvision's ImageNet weights, for ResNet-18 and -50."""
+    """ImageNet's weights, for the networks that `kdnb.training.pretrained` has them for."""
 
     kind: Literal["imagenet"] = "imagenet"
     head: Literal["fresh", "pretrained"] = "fresh"
     """pretrained: the head too, for the 1000 classes of ImageNet in the order of their folders"""
     otherwise: Name | None = None
-    """the origin that stands in its place on a machine without torchvision's file; none: the file is downloaded"""
+    """the origin that stands in its place on a machine without their file; none: the file is downloaded"""
 
 
 class WeightsFile(Strict):

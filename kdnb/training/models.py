@@ -25,13 +25,12 @@ at each place of the map (`kdnb.training.maps`).
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdnb.errors import DataError, ProfileError
+from kdnb.errors import DataError
 from kdnb.training import borrowed
 from kdnb.training.spec import ModelSpec
 from kdnb.training.transformers import CompactEncoder, Encoder, PatchEncoder, SequencePooling
@@ -244,46 +243,6 @@ def start_from(
         if not torch.isfinite(given[name].float()).all():
             raise DataError(f"{source} holds a weight that is not finite, in {name}; it is of a network that diverged")
     network.load_state_dict(given, strict=False)
-
-
-def imagenet_weights(name: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights of ResNet-18 or -50, in our names. The released code starts from the same, its first set.
-    Those of ``resnet18-cifar`` and ``resnet50-cifar`` are the same too: such a network takes all but its stem (`CIFAR_STEM`).
-
-    Raises:
-        ProfileError: there are none for this network.
-        DataError: they could not be fetched.
-    """
-    import torchvision
-
-    _require_imagenet(name)
-    name = name.removesuffix("-cifar")
-    try:
-        network = getattr(torchvision.models, name)(weights="IMAGENET1K_V1")
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"torchvision's ImageNet weights of {name} could not be downloaded ({error}); download them once where there "
-            "is a network, into $TORCH_HOME/hub/checkpoints"
-        ) from None
-    return TorchvisionResNet(network, 1000).state_dict()
-
-
-def _require_imagenet(name: str) -> None:
-    if name.removesuffix("-cifar") not in ("resnet18", "resnet50"):
-        raise ProfileError(f"no ImageNet weights for {name!r}; only torchvision's resnet18 and resnet50 have them")
-
-
-def imagenet_file(name: str) -> Path:
-    """Where torchvision keeps the file that `imagenet_weights` needs, whether it is there or not.
-
-    Raises:
-        ProfileError: there are no such weights for this network.
-    """
-    import torchvision
-
-    _require_imagenet(name)
-    url = torchvision.models.get_model_weights(name.removesuffix("-cifar"))["IMAGENET1K_V1"].url
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
 # -- transformers ----------------------------------------------------------------------------------------------------

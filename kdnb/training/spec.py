@@ -81,7 +81,7 @@ class RunOrigin(Strict):
 
 
 class ImageNetOrigin(Strict):
-    """torchvision's ImageNet weights (ResNet-18 and -50 only)."""
+    """ImageNet's weights, for the networks that `kdnb.training.pretrained` has them for."""
 
     kind: Literal["imagenet"] = "imagenet"
     head: Literal["fresh", "pretrained"] = later("fresh")
