@@ -39,7 +39,7 @@ lint: $(STAMP)
 
 # A file's tests stay in one process, and share what its fixtures have trained.
 unit: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.skips -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.skips -n auto --maxprocesses 4 --dist loadfile --durations 25
 
 # Every notebook's stored outputs against fresh ones.
 pages: $(STAMP)
