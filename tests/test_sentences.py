@@ -87,6 +87,21 @@ def test_a_moved_mean_says_how_many_seeds_have_its_sign() -> None:
     assert sentences._moved([-0.03, 0.01, -0.01]) == "−0.010 (2 of 3 seeds)"
 
 
+@pytest.mark.parametrize(
+    ("effects", "words"),
+    [
+        ([0.01, 0.02, 0.01], "Their students are better:"),
+        ([-0.01, -0.02, -0.01], "Their students are worse:"),
+        (
+            [-0.01, 0.05, -0.01],
+            "Seeds disagree on whether their students are better: validation accuracy moves by +0.010 (1",
+        ),
+    ],
+)
+def test_words_never_take_the_means_side_where_seeds_disagree(effects: list[float], words: str, found: Results) -> None:
+    assert words in sentences.origins(made(found, 3, lambda claim, what, seed: effects[seed - 2]))
+
+
 def test_where_a_student_is_asked_turns_the_sign_or_does_not(found: Results) -> None:
     turned = made(found, 1, lambda claim, what, seed: -0.05 if "own" in what else 0.02)
     alike = made(found, 1, lambda claim, what, seed: -0.05)

@@ -70,6 +70,11 @@ def _moved(values: list[float], digits: int = 3) -> str:
     return f"{text} ({agree} of {len(values)} seeds)" if len(values) > 1 else text
 
 
+def _sign(values: list[float]) -> int:
+    """1 or −1 where every seed has it; 0 where they disagree, and words must not take the mean's side."""
+    return next((sign for sign in (1, -1) if all(value * sign > 0 for value in values)), 0)
+
+
 def _cells(found: Results, measure: str, against: str = "", **where: str) -> pd.DataFrame:
     """seed, teachers, student → value, of the eight trials."""
     table = figures.plain(found.table)
@@ -197,17 +202,20 @@ def origins(found: Results) -> str:
     iou = _effects(found, "K5", "teachers of two origins − of one: attention IoU, clean training images")
     accuracy = _effects(found, "K5", "teachers of two origins − of one: validation accuracy")
     agreement = _effects(found, "K5", "teachers of two origins − of one: agreement, clean")
-    mean = sum(accuracy) / len(accuracy)
-    better = "better" if mean > 0 else "no better"
+    students = {
+        1: "Their students are better",
+        -1: "Their students are worse",
+        0: "Seeds disagree on whether their students are better",
+    }[_sign(accuracy)]
     done = (
         "the intervention does make them more diverse"
         if sum(iou) < 0
         else "the intervention does not make them more diverse"
     )
     return (
-        f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. On average "
-        f"their students are {better}: validation accuracy moves by {_moved(accuracy)}, agreement by "
-        f"{_moved(agreement)}. Augmentation is the same throughout, so neither can come from it."
+        f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. {students}: "
+        f"validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. Augmentation is the same "
+        "throughout, so neither can come from it."
     )
 
 
@@ -244,12 +252,11 @@ def fidelity_interaction(found: Results) -> str:
     weak = [float(v) for v in cells["weak+weak", "strong"] - cells["weak+weak", "weak"]]
     strong = [float(v) for v in cells["strong+strong", "strong"] - cells["strong+strong", "weak"]]
     diagonal = [float(v) for v in cells["strong+strong", "strong"] - cells["weak+weak", "weak"]]
-    opposite = (sum(weak) > 0) != (sum(strong) > 0)
-    word = (
-        "They have opposite signs, so no single number says what strong views do to fidelity"
-        if opposite
-        else "They have one sign, and differ in size"
-    )
+    word = {
+        -1: "They have opposite signs, so no single number says what strong views do to fidelity",
+        1: "They have one sign, and differ in size",
+        0: "Of at least one of them seeds disagree on the sign",
+    }[_sign(weak) * _sign(strong)]
     return (
         f"Strong views change the student's agreement with weak teachers by {_moved(weak)}, and with strong teachers "
         f"by {_moved(strong)}. {word}. The diagonal, all strong minus all weak, is {_moved(diagonal)}: it adds what "
@@ -349,7 +356,7 @@ def of_this_image(found: Results) -> str:
     """Answers about the image − mean answers of its class."""
     accuracy = _effects(found, "K6", "answers about the image − mean answers of its class: accuracy")
     agreement = _effects(found, "K6", "answers about the image − mean answers of its class: agreement")
-    both = sum(accuracy) > 0 and sum(agreement) > 0
+    both = _sign(accuracy) == _sign(agreement) == 1
     word = (
         "Here what teachers say of the image itself makes students follow more *and* be right more often: fidelity to it pays"
         if both
