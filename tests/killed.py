@@ -16,8 +16,12 @@ from tests.conftest import small_profile
 
 
 def command(*arguments, ctrl_c="default_int_handler"):
-    """Of `kdnb`, which stops at Ctrl-C (or, with SIG_IGN, ignores it) whether or not the tests themselves do."""
-    says = f"import signal; signal.signal(signal.SIGINT, signal.{ctrl_c}); from kdnb import cli; cli.main()"
+    """Of `kdnb`, to which Ctrl-C (unless it is SIG_IGN here) and a terminal that closes mean what they usually do: tests that
+    run in the background, or by nohup, hand on that they ignore them."""
+    says = (
+        f"import signal; signal.signal(signal.SIGINT, signal.{ctrl_c}); signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "from kdnb import cli; cli.main()"
+    )
     return [sys.executable, "-c", says, *map(str, arguments)]
 
 

@@ -16,8 +16,7 @@ SCRIPT = ROOT / "book" / "array.sh"
 TINY = ["--epochs", "1", "--set", "grid=[{teachers: [[]], students: [weak]}]", "--set", "origin=fresh", "--device", "cpu",
         "--threads", "1", "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
 
-SBATCH = '''#!{python}
-"""sbatch [--array=A-B] SCRIPT ARGUMENT…: the script once for each index, one after the other."""
+SBATCH = '''"""sbatch [--array=A-B] SCRIPT ARGUMENT…: the script once for each index, one after the other."""
 import os, re, subprocess, sys
 options = [each for each in sys.argv[1:] if each.startswith("--array=")][:1]
 at = next(n for n, each in enumerate(sys.argv) if each.endswith(".sh"))
@@ -26,7 +25,7 @@ directives = re.findall(r"^#SBATCH (--\\S+)$", open(script).read(), re.MULTILINE
 asked = dict(each[2:].split("=", 1) for each in [*directives, *options] if "=" in each)
 first, last = map(int, asked["array"].split("-"))
 for index in range(first, last + 1):
-    job = {{"SLURM_ARRAY_TASK_ID": str(index), "SLURM_CPUS_PER_TASK": asked["cpus-per-task"]}}
+    job = {"SLURM_ARRAY_TASK_ID": str(index), "SLURM_CPUS_PER_TASK": asked["cpus-per-task"]}
     subprocess.run(["/bin/sh", script, *arguments], env=os.environ | job, check=True)
 '''
 
@@ -38,8 +37,9 @@ def slurm(tmp_path):
     """An environment whose PATH has ``sbatch`` and ``kdnb``."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "sbatch").write_text(SBATCH.format(python=sys.executable))
-    (folder / "kdnb").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kdnb.cli "$@"\n')
+    (tmp_path / "sbatch.py").write_text(SBATCH)
+    for name, asked in (("sbatch", f'"{tmp_path}/sbatch.py"'), ("kdnb", "-m kdnb.cli")):
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {asked} "$@"\n')
     for each in folder.iterdir():
         each.chmod(0o755)
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
