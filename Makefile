@@ -18,7 +18,7 @@ WHOLE_STORE = $(shell $(BIN)/python -c "import pathlib, sys; print(pathlib.Path(
 # Pages run in this environment's kernel, also where the user has another one named python3.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: reproduce book test lint unit pages notebooks bench campaign lock metadata clean
+.PHONY: reproduce book test lint unit gpu pages notebooks bench campaign lock metadata clean
 
 reproduce: $(STAMP)
 	$(BIN)/kdnb run --profile $(PROFILE) --store "$(STORE)"
@@ -40,6 +40,10 @@ lint: $(STAMP)
 # A file's tests stay in one process, and share what its fixtures have trained.
 unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p tests.skips -n auto --maxprocesses 4 --dist loadfile --durations 25
+
+# What holds only on a CUDA device, and is no part of `make test`.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest tests/cuda.py
 
 # Every notebook's stored outputs against fresh ones.
 pages: $(STAMP)

@@ -309,7 +309,14 @@ def _bytes(number: float) -> str:
     metavar="ADDRESS",
     help="Train on a Dask cluster instead: its scheduler, tcp://HOST:8786, or dask-local:N for N processes here.",
 )
-def run(where: Where, device: str, memory: str | None, workers: int, threads: int | None, cluster: str | None) -> None:
+@click.option(
+    "--graphs",
+    is_flag=True,
+    help="On a CUDA device, record steps as CUDA graphs: four to five times as fast with small networks.",
+)
+def run(
+    where: Where, device: str, memory: str | None, workers: int, threads: int | None, cluster: str | None, graphs: bool
+) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
 
@@ -370,6 +377,7 @@ def run(where: Where, device: str, memory: str | None, workers: int, threads: in
                 threads=threads,
                 memory=given,
                 workers=sharing,
+                graphs=graphs,
                 weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
             )
         except BaseException:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -59,6 +60,12 @@ def doubled(tensor: torch.Tensor) -> torch.Tensor:
 def finest(device: torch.device) -> torch.dtype:
     """The most precise numbers that a device has."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def repeatable() -> AbstractContextManager[None]:
+    """In it, a CUDA device computes convolutions the same way each time, and of float32 numbers in float32: by itself it
+    takes TF32, with 10 bits of each number."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def cannot(device: torch.device, error: Exception) -> str:

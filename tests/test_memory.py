@@ -12,7 +12,7 @@ from kdnb.images.datasets import Dataset
 from kdnb.study import cost, execute, memory
 from kdnb.study import grid as grids
 from kdnb.study.store import Store
-from kdnb.training import train
+from kdnb.training import graphs, train
 from tests.conftest import small_profile
 
 CPU = torch.device("cpu")
@@ -123,6 +123,9 @@ def test_what_a_pass_needs_grows_by_a_students_own_networks(study):
     assert need([distilled, mean]) - need([distilled]) == pytest.approx(memory.SPARE * 3 * weights)
     beyond = memory.need_of("cuda", by_id, sizes, beyond=1e9)
     assert beyond([alone]) - need([alone]) == pytest.approx(memory.SPARE * 1e9)
+    at_once = memory.need_of("cuda", by_id, sizes, graphs=True)
+    assert at_once([alone]) == need([alone])
+    assert at_once([distilled, mean]) - need([distilled, mean]) == pytest.approx(graphs.SIDE_BY_SIDE)
     assert memory.need_of("cpu", by_id, sizes)([alone]) == cost.of_worker([alone], by_id, sizes)
 
 

@@ -66,6 +66,12 @@ def test_a_student_in_company_equals_itself_trained_alone(students, teachers, fe
         assert without_times(alone.log) == without_times(together[spec.id].log)
 
 
+def test_steps_are_recorded_on_a_cuda_device_alone(students, teachers, few_digits, together):
+    """There, `make gpu` says that they stay the same; here nothing is recorded."""
+    result = train.train(students[:1], few_digits, teachers, CPU, record=True)[students[0].id]
+    assert same(result.network, together[students[0].id].network)
+
+
 def test_students_of_different_teachers_become_different_networks(students, together):
     first, second, third = (together[spec.id].network for spec in students)
     assert not same(first, second)

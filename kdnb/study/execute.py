@@ -68,6 +68,8 @@ class Task:
     """processes that share that device and its free memory"""
     process: float | None = None
     """bytes that its process may take where it trains on the processor, as a cluster's worker has declared"""
+    graphs: bool = False
+    """record its steps as CUDA graphs, where its device has them"""
 
     @property
     def needs(self) -> set[str]:
@@ -249,13 +251,15 @@ class _Pass:
             checkpoints=store.checkpoints,
             on_epoch=self.on_epoch,
             code=self.code,
+            record=self.task.graphs,
         )
         failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
         finished = {run: result for run, result in results.items() if isinstance(result, Trained)}
         if finished:
             kept = [spec for spec in specs if spec.id in finished]
             networks = {run: result.network for run, result in finished.items()}
-            observations = observe(networks, kept, self.shown, teachers, device)
+            with environment.repeatable():
+                observations = observe(networks, kept, self.shown, teachers, device)
             for spec in kept:
                 about = environment.describe(device, finished[spec.id].code)
                 store.write(spec, finished[spec.id], observations[spec.id], about)
@@ -279,7 +283,7 @@ def _passes(task: Task, specs: Sequence[RunSpec], train_pass: _Pass) -> list[lis
         trial, few = memory.trial_of(max(specs, key=lambda spec: alone([spec])), dataset)
         taken = memory.peak(device, lambda: train([trial], few, train_pass.teachers([trial]), device))
         beyond = memory.beyond_reckoned(trial, few, by_id, taken)
-    return memory.split(specs, memory.need_of(device.type, by_id, sizes, beyond), room)
+    return memory.split(specs, memory.need_of(device.type, by_id, sizes, beyond, graphs=task.graphs), room)
 
 
 def _why_not(error: RuntimeError | MemoryError | TypeError, specs: Sequence[RunSpec], device: torch.device) -> str:
@@ -405,6 +409,7 @@ def tasks(
     threads: int | None = None,
     memory: float | None = None,
     workers: int = 1,
+    graphs: bool = False,
 ) -> tuple[list[Task], list[Run]]:
     """What is to be trained, in lockstep groups, and the runs that the store holds.
 
@@ -439,6 +444,7 @@ def tasks(
             group[0].observed,
             memory,
             workers,
+            graphs=graphs,
         )
         for group in study.groups(missing)
     ], held
@@ -454,6 +460,7 @@ def execute(
     threads: int | None = None,
     memory: float | None = None,
     workers: int = 1,
+    graphs: bool = False,
     weigh: Callable[[RunSpec], float] = lambda spec: float(spec.train.epochs),
     bar: bool | None = None,
 ) -> Report:
@@ -465,6 +472,7 @@ def execute(
         memory: bytes that a task may take of its device's memory; groups that need more are trained in passes. None: what is
             free when each begins.
         workers: tasks of the executor that share a device, and with it the memory that is free.
+        graphs: record steps as CUDA graphs, where a task's device has them (`kdnb.training.graphs`).
         weigh: the work in a run, in any unit; decides how progress is counted.
         bar: show a progress bar; None decides by whether somebody looks on.
 
@@ -477,7 +485,14 @@ def execute(
     """
     began = time.perf_counter()
     waiting, held = tasks(
-        study, store, data_root=data_root, device=device, threads=threads, memory=memory, workers=workers
+        study,
+        store,
+        data_root=data_root,
+        device=device,
+        threads=threads,
+        memory=memory,
+        workers=workers,
+        graphs=graphs,
     )
     done, trained = {run.spec.id for run in held}, 0
     failed: dict[str, str] = {}

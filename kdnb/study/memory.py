@@ -23,6 +23,7 @@ from kdnb.images.datasets import Dataset
 from kdnb.study import cost
 from kdnb.study.cost import Sizes
 from kdnb.training.answers import CHUNK
+from kdnb.training.graphs import SIDE_BY_SIDE
 from kdnb.training.spec import FreshOrigin, Objective, RunSpec
 
 Need = Callable[[Sequence[RunSpec]], float]
@@ -61,17 +62,25 @@ def split(specs: Sequence[RunSpec], need: Need, room: float) -> list[list[RunSpe
     return passes
 
 
-def need_of(device: str, by_id: Mapping[str, RunSpec], sizes: Mapping[str, Sizes], beyond: float = 0.0) -> Need:
+def need_of(
+    device: str, by_id: Mapping[str, RunSpec], sizes: Mapping[str, Sizes], beyond: float = 0.0, *, graphs: bool = False
+) -> Need:
     """What a pass needs, in the memory that `free` measures.
 
     Args:
         device: its type: cpu, cuda, mps.
         by_id, sizes: as for `cost.of_group`.
         beyond: bytes that a trial took more than reckoned.
+        graphs: whether steps are recorded, so that small networks of a pass take theirs at the same time.
     """
     if device == "cpu":
         return lambda specs: cost.of_worker(specs, by_id, sizes)
-    return lambda specs: SPARE * (cost.of_group(specs, by_id, sizes).memory + beyond)
+
+    def need(specs: Sequence[RunSpec]) -> float:
+        side_by_side = SIDE_BY_SIDE if graphs and device == "cuda" and len(specs) > 1 else 0.0
+        return SPARE * (cost.of_group(specs, by_id, sizes).memory + beyond) + side_by_side
+
+    return need
 
 
 def free(device: torch.device, workers: int = 1) -> float:

@@ -11,8 +11,9 @@ of the spec, so a checkpoint is weights, the optimiser's momentum and the log, a
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +24,7 @@ from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Dataset, Split
-from kdnb.training import models, objectives, optimiser
+from kdnb.training import graphs, models, objectives, optimiser
 from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.schedule import learning_rate
@@ -83,6 +84,12 @@ class _Learner:
     best: dict[str, Tensor] = field(default_factory=dict)
     """the weights of the best epoch so far, where those are kept"""
     failure: DivergedError | None = None
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3))
+    """over the images of the epoch so far: loss, images that it had right, entropy of the targets"""
+
+    @property
+    def device(self) -> torch.device:
+        return self.sums.device
 
     @property
     def sources(self) -> list[_Source]:
@@ -98,11 +105,8 @@ class _Learner:
             return []
         return [_Source(teacher, objective.batch_norm) for teacher in self.spec.teachers]
 
-    def step(
-        self, images: Tensor, labels: Tensor, heard: Sequence[Tensor], rate: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step; the loss, the number of images it had right, and the targets' entropy, all still on the device."""
-        self.optimiser.param_groups[0]["lr"] = rate
+    def step(self, images: Tensor, labels: Tensor, heard: Sequence[Tensor]) -> None:
+        """One step, at the optimiser's learning rate; adds to `sums`."""
         with autocast(self.spec, images.device):
             student = self.network(images)
         objective, entropy = self.spec.objective, torch.zeros((), device=images.device)
@@ -113,8 +117,12 @@ class _Learner:
         loss = objectives.loss(student.float(), labels, answers, objective, self.temperature)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
-        return loss.detach(), (student.detach().argmax(dim=1) == labels).sum(), entropy
+        optimiser.step(self.optimiser)
+        right = (student.detach().argmax(dim=1) == labels).sum()
+        exact, images_in_batch = self.sums.dtype, len(labels)
+        self.sums += torch.stack(
+            [loss.detach().to(exact) * images_in_batch, right.to(exact), entropy.to(exact) * images_in_batch]
+        )
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -193,6 +201,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch | None = None,
     code: str = "",
+    record: bool = False,
 ) -> dict[str, Trained | DivergedError]:
     """Trains a lockstep group, going on from its checkpoints where there are any.
 
@@ -202,6 +211,7 @@ def train(
         untrained: the same networks with random weights, by run id, where an objective listens to them.
         origins: the features that runs start from, by the run's own id, where their origin is not fresh.
         checkpoints: where the state is kept after each epoch.
+        record: record steps as CUDA graphs, where the device is a CUDA device.
         code: what the running code is called (`kdnb.environment.code`); noted, so that a resumed run names all that made it.
 
     Returns:
@@ -224,8 +234,9 @@ def train(
         device
     )
 
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    with environment.repeatable():
         _prepare_targets(learners, panel, dataset, prepare, device)
+        steps = _Steps(learners, panel, record)
         for epoch in range(max(spec.train.epochs for spec in specs)):
             # Learners may come from checkpoints of different epochs; each joins in where its own training goes on.
             active = [each for each in learners if each.epoch == epoch < each.spec.train.epochs and not each.failure]
@@ -233,7 +244,7 @@ def train(
                 continue
             began = time.perf_counter()
             batches = _batches(images, active[0].spec, epoch, prepare)
-            _run_epoch(active, batches, panel, epoch, len(images))
+            _run_epoch(active, batches, steps, epoch, len(images))
             seconds = (time.perf_counter() - began) / len(active)
             for learner in active:
                 learner.log[-1]["seconds"] = round(seconds, 4)
@@ -270,7 +281,8 @@ def _start(
     features: Mapping[str, Tensor] | None,
 ) -> _Learner:
     network = initial(spec, len(dataset.classes), dataset.side, device, features)
-    learner = _Learner(spec, network, optimiser.build(network, spec.train))
+    sums = torch.zeros(3, dtype=environment.finest(device), device=device)
+    learner = _Learner(spec, network, optimiser.build(network, spec.train), sums=sums)
     saved = checkpoints.load(spec.id) if checkpoints is not None else None
     if saved is not None:
         learner.restore(*saved)
@@ -303,15 +315,15 @@ class _Panel:
                 )
             self._networks[source] = copies[key]
 
-    def answers(self, active: Sequence[_Learner], images: Tensor) -> dict[_Source, Tensor]:
-        """Logits of each source that somebody listens to."""
-        wanted = dict.fromkeys(source for learner in active for source in learner.sources)
-        halves = {side: half(images, side) for side in dict.fromkeys(s.side for s in wanted) if side}
-        with torch.no_grad(), autocast(active[0].spec, images.device):
-            return {
-                source: self._networks[source](halves[source.side] if source.side else images).float()
-                for source in wanted
-            }
+    @property
+    def networks(self) -> Iterable[models.Network]:
+        return self._networks.values()
+
+    def answer(self, source: _Source, images: Tensor, spec: RunSpec) -> Tensor:
+        """Logits of a source, of a batch, in the precision of a learner's spec."""
+        shown = half(images, source.side) if source.side else images
+        with torch.no_grad(), autocast(spec, images.device):
+            return self._networks[source](shown).float()
 
     def over(self, source: _Source, shown: Tensor, prepare: Callable[[Tensor], Tensor], spec: RunSpec) -> Tensor:
         """Logits (N, K) of a source over many uint8 views, in batches of the training's size."""
@@ -376,30 +388,74 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size + (images % batch_size > 1))
 
 
+class _Steps:
+    """How learners take their steps: one after the other, or, on a CUDA device, recorded and side by side."""
+
+    def __init__(self, learners: Sequence[_Learner], panel: _Panel, record: bool = False) -> None:
+        self._panel = panel
+        device = learners[0].device
+        self._recorder: graphs.Recorder | None = None
+        self._rates: dict[str, Tensor] = {}
+        if device.type == "cuda":
+            # Read from the device at each step, since a recorded step repeats its arguments.
+            self._rates = {each.spec.id: torch.zeros((), device=device) for each in learners}
+            for each in learners:
+                each.optimiser.param_groups[0]["lr"] = self._rates[each.spec.id]
+            if record and _is_recordable(learners, panel):
+                self._recorder = graphs.Recorder(device)
+
+    def over(
+        self, active: Sequence[_Learner], batches: Iterator[tuple[Tensor, Tensor]], first: int, per_epoch: int
+    ) -> int:
+        """One step of each learner for each batch, the first of which has the number `first`; how many images they saw."""
+        seen = 0
+        rates = [
+            [learning_rate(each.spec.train, first + number, per_epoch) for each in active]
+            for number in range(per_epoch)
+        ]
+        on_device = torch.tensor(rates, device=active[0].device) if self._rates else None
+        for number, (images, labels) in enumerate(batches):
+            sources = dict.fromkeys(source for learner in active for source in learner.sources)
+            calls = {source: partial(self._panel.answer, source, spec=active[0].spec) for source in sources}
+            if on_device is not None:
+                torch._foreach_copy_([self._rates[each.spec.id] for each in active], list(on_device[number].unbind()))
+            else:
+                for learner, rate in zip(active, rates[number], strict=True):
+                    learner.optimiser.param_groups[0]["lr"] = rate
+            if self._recorder is not None:
+                steps = [graphs.Step(each.spec.id, each.sources, each.step) for each in active]
+                self._recorder(images, labels, calls, steps)
+            else:
+                answers = {source: call(images) for source, call in calls.items()}
+                for learner in active:
+                    learner.step(images, labels, [answers[source] for source in learner.sources])
+            seen += len(labels)
+        return seen
+
+
+def _is_recordable(learners: Sequence[_Learner], panel: _Panel) -> bool:
+    """Whether all networks and objectives are of the package: in others Python may wait for what the device computes."""
+    kinds = [each.spec.objective.kind for each in learners if each.spec.objective is not None]
+    networks = [*(each.network for each in learners), *panel.networks]
+    return all(kind in objectives.KINDS for kind in kinds) and not any(
+        isinstance(network, models.Borrowed) for network in networks
+    )
+
+
 def _run_epoch(
     active: Sequence[_Learner],
     batches: Iterator[tuple[Tensor, Tensor]],
-    panel: _Panel,
+    steps: _Steps,
     epoch: int,
     images: int,
 ) -> None:
-    device = next(active[0].network.parameters()).device
-    exact = environment.finest(device)
-    sums = [torch.zeros(3, dtype=exact, device=device) for _ in active]
-    seen = 0
     per_epoch = steps_per_epoch(images, active[0].spec.train.batch_size)
     for learner in active:
         learner.network.train()
-    for number, (batch, labels) in enumerate(batches):
-        answers = panel.answers(active, batch)
-        for learner, total in zip(active, sums, strict=True):
-            heard = [answers[source] for source in learner.sources]
-            rate = learning_rate(learner.spec.train, epoch * per_epoch + number, per_epoch)
-            loss, right, entropy = learner.step(batch, labels, heard, rate)
-            total += torch.stack([loss.to(exact) * len(labels), right.to(exact), entropy.to(exact) * len(labels)])
-        seen += len(labels)
-    for learner, total in zip(active, sums, strict=True):
-        loss_sum, right_sum, entropy_sum = total.tolist()
+        learner.sums.zero_()
+    seen = steps.over(active, batches, epoch * per_epoch, per_epoch)
+    for learner in active:
+        loss_sum, right_sum, entropy_sum = learner.sums.tolist()
         rate = learning_rate(learner.spec.train, epoch * per_epoch, per_epoch)
         entry = {
             "epoch": epoch,
@@ -413,7 +469,7 @@ def _run_epoch(
             entry["target_entropy"] = entropy_sum / seen
         learner.log.append(entry)
         # A sum that any step made non-finite stays so: one look an epoch is enough and keeps a GPU busy.
-        if not torch.isfinite(total).all():
+        if not torch.isfinite(learner.sums).all():
             learner.failure = DivergedError(
                 f"run {learner.spec.id} (seed {learner.spec.seed}) diverged in epoch {epoch + 1}, whose learning rate "
                 f"begins at {rate:.4g}: its loss is not finite; lower learning_rate, or raise warmup_epochs or rise"
