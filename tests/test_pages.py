@@ -81,6 +81,7 @@ observe: {maps: 40, train_sample: 50, validate_sample: 60}
 """
 
 
+@pytest.mark.usefixtures("some_digits")
 def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
@@ -96,6 +97,7 @@ def test_another_profile_is_trained_once_and_then_read(tmp_path, monkeypatch):
         opening.open_results(Parameters(profile=str(profile), device="cpu"), store)
 
 
+@pytest.mark.usefixtures("some_digits")
 def test_only_the_seeds_that_a_folder_lacks_are_trained(tmp_path):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)
@@ -129,6 +131,7 @@ def test_a_grid_that_the_pages_cannot_compare_is_refused_before_training(tmp_pat
         opening.open_results(Parameters(profile=str(profile), device="cpu"), Store(tmp_path / "store"))
 
 
+@pytest.mark.usefixtures("some_digits")
 def test_records_made_by_an_older_version_are_made_again(tmp_path):
     profile = tmp_path / "mine.yaml"
     profile.write_text(TINY)

@@ -22,6 +22,11 @@ CLEAN = {"commit": "0123456789abcdef", "uncommitted_changes": False, "device": "
 
 
 @pytest.fixture(scope="module")
+def digits(some_digits):
+    return some_digits
+
+
+@pytest.fixture(scope="module")
 def grid(digits):
     return grids.build(small_profile(seeds=(0, 1)), digits.hash)
 

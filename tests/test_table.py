@@ -25,9 +25,18 @@ OBJECTIVES = {
 
 
 @pytest.fixture(scope="module")
+def digits(some_digits):
+    return some_digits
+
+
+@pytest.fixture(scope="module")
 def grid(digits):
+    network = small_profile().student
+    network = network.model_copy(update={"train": network.train.model_copy(update={"epochs": 4})})  # of few images
     rows = [*grid_of(), {"teachers": [["weak", "weak"]], "students": ["weak"], "objectives": ["zscore", "half-LR"]}]
-    return grids.build(small_profile(seeds=(0, 1), grid=rows, objectives=OBJECTIVES), digits.hash)
+    return grids.build(
+        small_profile(seeds=(0, 1), grid=rows, objectives=OBJECTIVES, teacher=network, student=network), digits.hash
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +182,7 @@ def test_a_student_of_teachers_in_train_mode_is_compared_with_what_they_said_in_
 
 def test_curves_have_a_row_for_each_epoch_of_each_run(grid, store):
     curves = tables.curves(grid, store)
-    assert len(curves) == 2 * len(grid.runs)
+    assert len(curves) == 4 * len(grid.runs)
     assert curves["epoch"].tolist() == [1, 2] * len(grid.runs)
     last = curves[(curves["run"] == "T1s_T2s_Ss") & (curves["seed"] == 1)].iloc[-1]
     run = next(run for run in grid.runs if run.name == "T1s_T2s_Ss" and run.seed == 1)

@@ -228,7 +228,7 @@ def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Siz
     )
     made = min(CHUNK, images.train) * pixels * (1 + 2 * FLOAT)  # uint8, and float before and after resampling
     mapped = (len(VIEWS) + 2) * min(shown.validation, group[0].observe.maps)  # views of one's own, and the base view
-    observed = max(mapped, min(shown.validation, DIAL_IMAGES)) * pixels
+    observed = max(mapped, min(shown.validation, DIAL_IMAGES, group[0].observe.validate_sample)) * pixels
     return networks + max(step, observed) + made
 
 

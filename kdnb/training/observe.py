@@ -49,6 +49,7 @@ DIAL = tuple(step / 10 for step in range(11))
 """strengths of augmentation at which teachers and the reference are looked at"""
 
 DIAL_IMAGES = 2000
+"""at most, and no more than a look takes while training (`ObserveSpec.validate_sample`)"""
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _dial(
     prepare: Normaliser,
     device: torch.device,
 ) -> dict[str, dict[str, Tensor]]:
-    index = sample(len(dataset.validation), DIAL_IMAGES)
+    index = sample(len(dataset.validation), min(DIAL_IMAGES, specs[0].observe.validate_sample))
     split = dataset.validation.select(index.numpy()).loaded()
     predicted: dict[str, list[Tensor]] = {spec.id: [] for spec in specs}
     for strength in DIAL:

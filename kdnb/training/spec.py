@@ -247,7 +247,7 @@ class ObserveSpec(Strict):
     validate_every: int = Field(1, ge=1)
     """epochs between looks at the validation set while training (the last epoch always is one)"""
     validate_sample: int = Field(2000, ge=1)
-    """how many validation images such a look takes"""
+    """how many validation images such a look takes; no more are shown as the dial of augmentation turns"""
 
 
 class DatasetId(Strict):
