@@ -121,6 +121,8 @@ def test_fidelity_to_the_image_pays_only_where_both_rise(found: Results) -> None
     not_so = made(found, 1, lambda claim, what, seed: 0.1 if what.endswith("agreement") else -0.1)
     assert "fidelity to it pays" in sentences.of_this_image(pays)
     assert "do not rise together" in sentences.of_this_image(not_so)
+    parted = made(found, 2, lambda claim, what, seed: 0.1 if what.endswith("agreement") or seed == 2 else -0.1)
+    assert "Seeds disagree on one of the two" in sentences.of_this_image(parted)
 
 
 def test_the_papers_tables_are_said_as_they_are() -> None:

@@ -231,12 +231,15 @@ def plot(found: Results, key: str, datasets: tuple[str, ...] = paper.MEASURED) -
     panels[f"here, r = {said}"] = _trials(found, plotted)
     x, y = (style.LABELS.get(name, name) for name in names)
     drawn = figures.trials(panels, x.replace("agreement with the teachers", "agreement"), y)
+    whose = {
+        1: "Ours",
+        2: "The first panel is from the paper’s own tables, the second is ours",
+    }.get(len(panels), "The first panels are the paper’s own tables, the last is ours")
     caption = (
         "The eight trials: two teachers (letters: w weak, s strong) and a weak (hollow, blue) or strong (filled, "
         "orange) student. "
-        f"{'The first panels are the paper’s own tables, the last is ours' if len(panels) > 1 else 'Ours'}, measured "
-        "as the paper does, on training images under each trial's own views; small points are seeds. Look at the whole "
-        "cloud first, then at each colour alone."
+        f"{whose}, measured as the paper does, on training images under each trial's own views; small points are seeds. "
+        "Look at the whole cloud first, then at each colour alone."
     )
     alt = f"Scatter of {y} against {x} over the eight trials; " + "; ".join(panels)
     return Exhibit(f"plot-{key.lower()}", drawn, caption, alt)

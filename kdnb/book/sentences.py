@@ -356,11 +356,19 @@ def of_this_image(found: Results) -> str:
     """Answers about the image − mean answers of its class."""
     accuracy = _effects(found, "K6", "answers about the image − mean answers of its class: accuracy")
     agreement = _effects(found, "K6", "answers about the image − mean answers of its class: agreement")
-    both = _sign(accuracy) == _sign(agreement) == 1
-    word = (
-        "Here what teachers say of the image itself makes students follow more *and* be right more often: fidelity to it pays"
-        if both
-        else "Here following the image's own answer and being right do not rise together"
+    signs = _sign(accuracy), _sign(agreement)
+    word = {
+        (
+            1,
+            1,
+        ): "Here what teachers say of the image itself makes students follow more *and* be right more often: fidelity to it "
+        "pays",
+        (-1, -1): "Here what teachers say of the image itself makes students follow less and be right less often",
+    }.get(
+        signs,
+        "Seeds disagree on one of the two, so neither can be said to follow the other"
+        if 0 in signs
+        else "Here following the image's own answer and being right do not rise together",
     )
     return (
         f"Hearing about each image in place of its class moves accuracy by {_moved(accuracy)} and agreement by "
