@@ -20,6 +20,12 @@ HANGS = 900
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+def cache_of(factory: pytest.TempPathFactory) -> Path:
+    """One for all workers of a run, so that CIFAR-100 is decoded once."""
+    base = factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+
+
 @pytest.fixture(autouse=True)
 def _folders_of_their_own(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
     """No test reads or writes the user's cache, data or store."""

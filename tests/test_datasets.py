@@ -27,6 +27,7 @@ from sklearn.datasets import load_digits
 from kdnb.errors import DataError
 from kdnb.images import datasets, readers
 from kdnb.images.datasets import Dataset, Split, content_hash, load
+from tests.conftest import cache_of
 
 CLASSES = ("apple", "bear", "worm")
 IMB100 = "cifar100_train_imb100.txt"
@@ -163,7 +164,7 @@ def _small_cifars_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 def cifar100(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The real CIFAR-100, decoded once into the cache that all tests share."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KDNB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        environment.setenv("KDNB_CACHE", str(cache_of(tmp_path_factory)))
         return load("cifar100", root=cifar100_root)
 
 
