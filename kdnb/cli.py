@@ -312,7 +312,7 @@ def _bytes(number: float) -> str:
 @click.option(
     "--graphs",
     is_flag=True,
-    help="On a CUDA device, record steps as CUDA graphs: four to five times as fast with small networks.",
+    help="On a CUDA device, record steps as CUDA graphs: four to five times as fast with small networks; call make gpu first.",
 )
 def run(
     where: Where, device: str, memory: str | None, workers: int, threads: int | None, cluster: str | None, graphs: bool

@@ -31,11 +31,7 @@ def _folders_of_their_own(tmp_path: Path, tmp_path_factory: pytest.TempPathFacto
     """No test reads or writes the user's cache, data or store."""
     for name in ("KDNB_DATA", "KDNB_STORE"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    base = tmp_path_factory.getbasetemp()
-    shared = (
-        base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    )  # so that CIFAR-100 is decoded once for all workers
-    monkeypatch.setenv("KDNB_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("KDNB_CACHE", str(cache_of(tmp_path_factory)))
 
 
 @pytest.fixture(scope="session")

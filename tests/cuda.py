@@ -25,19 +25,10 @@ from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import observe
 from kdnb.training.spec import ModelSpec, Objective
 from tests.conftest import small_profile
-from tests.test_train import same, without_times
+from tests.test_train import KINDS, same, without_times
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-OBJECTIVES = {
-    "kd": Objective(),
-    "half": Objective(kind="half", sides=("left", "right")),
-    "zscore": Objective(kind="zscore"),
-    "class-mean": Objective(kind="class-mean"),
-    "shuffled": Objective(kind="shuffled"),
-    "untrained": Objective(kind="untrained"),
-    "label-smoothing": Objective(kind="label-smoothing"),
-    "train-mode": Objective(batch_norm="train"),
-}
+OBJECTIVES = KINDS | {"train-mode": Objective(batch_norm="train")}
 
 
 @pytest.fixture(scope="module")

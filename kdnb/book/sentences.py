@@ -356,20 +356,15 @@ def of_this_image(found: Results) -> str:
     """Answers about the image − mean answers of its class."""
     accuracy = _effects(found, "K6", "answers about the image − mean answers of its class: accuracy")
     agreement = _effects(found, "K6", "answers about the image − mean answers of its class: agreement")
-    signs = _sign(accuracy), _sign(agreement)
-    word = {
-        (
-            1,
-            1,
-        ): "Here what teachers say of the image itself makes students follow more *and* be right more often: fidelity to it "
-        "pays",
-        (-1, -1): "Here what teachers say of the image itself makes students follow less and be right less often",
-    }.get(
-        signs,
-        "Seeds disagree on one of the two, so neither can be said to follow the other"
-        if 0 in signs
-        else "Here following the image's own answer and being right do not rise together",
-    )
+    signs, of_itself = {_sign(accuracy), _sign(agreement)}, "Here what teachers say of the image itself makes students"
+    if 0 in signs:
+        word = "Seeds disagree on one of the two, so neither can be said to follow the other"
+    elif signs == {1}:
+        word = f"{of_itself} follow more *and* be right more often: fidelity to it pays"
+    elif signs == {-1}:
+        word = f"{of_itself} follow less and be right less often"
+    else:
+        word = "Here following the image's own answer and being right do not rise together"
     return (
         f"Hearing about each image in place of its class moves accuracy by {_moved(accuracy)} and agreement by "
         f"{_moved(agreement)}. {word}."
