@@ -7,7 +7,7 @@ images    what a network sees
 training  how it learns, and what it leaves
 study     what is trained, where it lies, who trains it
 evidence  what it says
-book      how it is told
+book      how it is shown
 """
 
 from importlib.metadata import version

@@ -1,7 +1,7 @@
 """The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `diff`, `reproduce`, `doctor`. It parses, calls and
 prints; it decides nothing.
 
-An error that a user can mend is one line on standard error and exit code 2; ``--traceback`` shows the rest.
+An error that a user can fix is one line on standard error and exit code 2; ``--traceback`` shows the rest.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet. Each message names the value, what was expected, and the mend."""
+"""The errors a user can cause or meet. Each message names the value, what was expected, and the fix."""
 
 
 class KdnbError(Exception):

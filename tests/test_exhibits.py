@@ -186,4 +186,4 @@ def test_a_drawing_without_alt_text_is_refused() -> None:
 
 
 def test_a_card_leads_to_the_function_that_drew_it(small: Results) -> None:
-    assert 'href="../book/api.html#kdnb.book.exhibits.plot"' in cards.card(small, "kdnb.book.exhibits.plot")
+    assert 'href="../book/api/book.html#kdnb.book.exhibits.plot"' in cards.card(small, "kdnb.book.exhibits.plot")

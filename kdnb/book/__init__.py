@@ -1,4 +1,4 @@
-"""How is it told?
+"""How is it shown?
 
 Results are opened, or trained first (`opening`), drawn (`style`, `figures`, `explorers`) and placed on pages (`pages`); the
 whole book is made again with other parameters (`reproduce`), and its reference writes itself (`reference`).

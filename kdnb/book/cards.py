@@ -55,7 +55,8 @@ def seeds_in_words(found: Results) -> str:
 
 def _function(name: str) -> str:
     """A link to a function's place in the book's reference, from any page."""
-    return f'<a href="../book/api.html#{name}"><code>{name}</code></a>'
+    package = name.split(".")[1]
+    return f'<a href="../book/api/{package}.html#{name}"><code>{name}</code></a>'
 
 
 def _folded(summary: str, facts: dict[str, str]) -> str:

@@ -112,7 +112,7 @@ def load(
         streamed: for an image folder, leave the images on disk.
 
     Raises:
-        DataError: no such data set, or its files are missing or damaged; the message names the file and the mend.
+        DataError: no such data set, or its files are missing or damaged; the message names the file and the fix.
     """
     folder = data_root(root)
     own = name.startswith("imagefolder:")

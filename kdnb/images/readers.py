@@ -1,7 +1,7 @@
 """Files as they lie on disk become images, labels and names: CIFAR's pickles, IDX files, trees of images, zip files.
 
 Nothing here knows which data set it reads. Every file that is missing, damaged or not of its kind is a `DataError` that
-names it and the mend.
+names it and the fix.
 """
 
 import gzip
@@ -325,12 +325,12 @@ def of_folders(source: Source, validation: tuple[str, ...]) -> Listing:
     held_out = [part for part in validation if part in parts]
     if TRAIN not in parts or len(held_out) != 1:
         lacking = [*([] if TRAIN in parts else [TRAIN]), *([] if held_out else [validation[0]])]
-        mend = f"put images into {' and '.join(f'{part}/<class>/' for part in lacking)}"
+        fix = f"put images into {' and '.join(f'{part}/<class>/' for part in lacking)}"
         if len(held_out) > 1:
-            mend = f"keep one of {' and '.join(held_out)}, and move the other elsewhere"
+            fix = f"keep one of {' and '.join(held_out)}, and move the other elsewhere"
         raise DataError(
             f"{source.where} has the splits {', '.join(parts) or 'none'}; expected {TRAIN} and one of "
-            f"{', '.join(validation)}: {mend}"
+            f"{', '.join(validation)}: {fix}"
         )
     _require_one_spelling(source, files)
     classes = tuple(sorted({file.split("/")[1] for file in files if file.startswith(f"{TRAIN}/")}))
