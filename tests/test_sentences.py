@@ -74,17 +74,24 @@ def test_five_seeds_of_one_sign_are_a_verdict(sign: int, verdict: str, found: Re
     assert f"9 {verdict.lower()}" in summary
     assert f"{9 if sign > 0 else 0} of 9 do" in summary
     assert "all of them wait" not in summary
+    assert summary.startswith("**With seeds 2, 3, 4, 5, 6:**")
 
 
 def test_four_seeds_decide_nothing(found: Results) -> None:
     four = made(found, 4, lambda claim, what, seed: -0.1)
     assert "as it must be with 4 of the 5 seeds" in sentences.answer(four, "K1")
     assert "9 inconclusive" in sentences.summary(four)
+    assert sentences.summary(four).startswith("**So far, with seeds 2, 3, 4, 5:**")
 
 
 def test_a_moved_mean_says_how_many_seeds_have_its_sign() -> None:
     assert sentences._moved([0.01]) == "+0.010"
     assert sentences._moved([-0.03, 0.01, -0.01]) == "−0.010 (2 of 3 seeds)"
+
+
+def test_a_mean_that_is_not_zero_is_not_shown_as_zero() -> None:
+    assert sentences._moved([-0.001, 0.001, -0.001]) == "−0.0003 (2 of 3 seeds)"
+    assert sentences._moved([0.004], digits=2) == "+0.004"
 
 
 @pytest.mark.parametrize(
@@ -102,11 +109,33 @@ def test_words_never_take_the_means_side_where_seeds_disagree(effects: list[floa
     assert words in sentences.origins(made(found, 3, lambda claim, what, seed: effects[seed - 2]))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mixed_pairs", "Seeds disagree on whether mixed pairs overlap less"),
+        ("origins", "seeds disagree on whether the intervention makes them more diverse"),
+        ("where_asked", "Seeds disagree on some of these signs"),
+        ("divergence_or_information", "makes the teachers diverge in some seeds only"),
+    ],
+)
+def test_where_seeds_disagree_a_sentence_says_so(name: str, words: str, found: Results) -> None:
+    assert words in getattr(sentences, name)(made(found, 3, lambda claim, what, seed: (-0.01, 0.05, -0.01)[seed - 2]))
+
+
+def test_seeds_may_disagree_on_what_is_the_larger_part(found: Results) -> None:
+    parted = made(
+        found, 2, lambda claim, what, seed: -0.1 if what.startswith("different − same") == (seed == 2) else 0.01
+    )
+    assert "Seeds disagree on which of the two is the larger part" in sentences.divergence_or_information(parted)
+
+
 def test_where_a_student_is_asked_turns_the_sign_or_does_not(found: Results) -> None:
     turned = made(found, 1, lambda claim, what, seed: -0.05 if "own" in what else 0.02)
     alike = made(found, 1, lambda claim, what, seed: -0.05)
     assert "depends on whether the two students are asked about the same images" in sentences.where_asked(turned)
     assert "does not depend on whether" in sentences.where_asked(alike)
+    by_view = made(found, 1, lambda claim, what, seed: 0.02 if what.endswith("common strong views") else -0.05)
+    assert "depends on which images both are asked about" in sentences.where_asked(by_view)
 
 
 def test_the_larger_part_of_the_half_image_effect_is_named(found: Results) -> None:

@@ -65,6 +65,7 @@ def _in_seeds(values: list[float], side: int) -> str:
 def _moved(values: list[float], digits: int = 3) -> str:
     """``+0.012 (2 of 3 seeds)``: the mean, and, of several seeds, how many have its sign."""
     mean = sum(values) / len(values)
+    digits += abs(mean) < 0.5 * 10**-digits  # one more where it would read as zero with a sign
     text = f"{mean:+.{digits}f}".replace("-", "−")
     agree = sum(value * mean > 0 for value in values)
     return f"{text} ({agree} of {len(values)} seeds)" if len(values) > 1 else text
@@ -142,12 +143,13 @@ def summary(found: Results) -> str:
         for word in ("supported", "contradicted", "inconclusive")
         if verdicts.get(word, 0)
     ]
+    waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
-        f"**So far, with {seeds_in_words(found)}:** plotted as the paper plots them, {on_side(plotted)} claims show "
-        f"its sign; with one factor changed at a time, {on_side(primary)} do. By the rule: {', '.join(parts)} "
-        f"({found.scale})."
+        f"**{'So far, with' if waiting else 'With'} {seeds_in_words(found)}:** plotted as the paper plots them, "
+        f"{on_side(plotted)} claims show its sign; with one factor changed at a time, {on_side(primary)} do. "
+        f"By the rule: {', '.join(parts)} ({found.scale})."
     )
-    if len(found.seeds) < SEEDS_FOR_A_VERDICT:
+    if waiting:
         sentence += (
             f" A verdict takes {SEEDS_FOR_A_VERDICT} seeds, so all of them wait; the signs are shown as they come, and "
             "none is left out."
@@ -167,12 +169,11 @@ def strongest(found: Results) -> str:
     theirs = [paper.trials(dataset)["affinity"].idxmin() for dataset in paper.DATASETS]
     of_paper = sum(cell == ("weak+weak", "strong") for cell in theirs)
     both = cells["strong+strong", "strong"] - cells["weak+weak", "strong"]
-    raised = "raises" if both.mean() > 0 else "lowers"
     return (
         "By its own affinity, the strongest of the paper's trials has two *weak* teachers and a strong student, in "
         f"{of_paper} of {len(theirs)} data sets; here that is so in {ww} of {len(lowest)} "
         f"seed{'' if len(lowest) == 1 else 's'}. For strong students, taking two strong teachers for two weak ones "
-        f"{raised} affinity: {_moved([float(value) for value in both])}. What students can make of strong views "
+        f"moves affinity by {_moved([float(value) for value in both])}. What students can make of strong views "
         "depends on who taught them. So *stronger augmentation*, as the paper measures it, is not *more strong "
         "networks*."
     )
@@ -188,11 +189,15 @@ def mixed_pairs(found: Results) -> str:
     beyond = _effects(found, "K4", "attention IoU beyond chance, mixed − pure teachers")
     others = {name: _mean(found, "K4", f"the same by maps {name}") for name in ("cam-sum", "cam-true", "grad-cam")}
     alike = [name for name, value in others.items() if value * sum(main) > 0]
-    word = "less" if sum(main) < 0 else "more"
+    overlap = {
+        1: "Mixed pairs overlap more than pure ones",
+        -1: "Mixed pairs overlap less than pure ones",
+        0: "Seeds disagree on whether mixed pairs overlap less than pure ones",
+    }[_sign(main)]
+    named = f" ({', '.join(alike)})" if alike else ""
     return (
-        f"Mixed pairs overlap {word} than pure ones by maps of the predicted class: {_moved(main)}, and "
-        f"{_moved(beyond)} beyond what the masks' areas give by chance. Of the {len(others)} other maps, {len(alike)} "
-        f"agree in sign{f' ({chr(44).join(alike)})'.replace(',', ', ') if alike else ''}."
+        f"{overlap} by maps of the predicted class: {_moved(main)}, and {_moved(beyond)} beyond what the masks' areas "
+        f"give by chance. Of the {len(others)} other maps, {len(alike)} agree in sign{named}."
     )
 
 
@@ -207,11 +212,11 @@ def origins(found: Results) -> str:
         -1: "Their students are worse",
         0: "Seeds disagree on whether their students are better",
     }[_sign(accuracy)]
-    done = (
-        "the intervention does make them more diverse"
-        if sum(iou) < 0
-        else "the intervention does not make them more diverse"
-    )
+    done = {
+        1: "the intervention does not make them more diverse",
+        -1: "the intervention does make them more diverse",
+        0: "seeds disagree on whether the intervention makes them more diverse",
+    }[_sign(iou)]
     return (
         f"Taking the two teachers from two origins changes their attention IoU by {_moved(iou)}: {done}. {students}: "
         f"validation accuracy moves by {_moved(accuracy)}, agreement by {_moved(agreement)}. Augmentation is the same "
@@ -230,13 +235,15 @@ def where_asked(found: Results) -> str:
     strong = _effects(found, "K1", "agreement, common strong views")
     own = _effects(found, "K1", "agreement, each on its own views")
     training = _effects(found, "K1", "agreement, own training views, as the paper")
-    means = [sum(values) / len(values) for values in (common, weak, strong)]
-    if sum(own) < 0 and any(mean > 0 for mean in means):
+    shared, sides = {_sign(common), _sign(weak), _sign(strong)}, {_sign(own), _sign(training)}
+    if shared == {1} and sides == {-1}:
         turn = "So the sign depends on whether the two students are asked about the same images"
-    elif len({mean > 0 for mean in [*means, sum(own)]}) == 1:
+    elif {1, -1} <= shared:
+        turn = "So the sign depends on which images both are asked about"
+    elif len(shared | sides) == 1 and shared != {0}:
         turn = "So here the sign does not depend on whether the two students are asked about the same images"
     else:
-        turn = "So the sign depends on which images both are asked about"
+        turn = "Seeds disagree on some of these signs, so what the images decide is open"
     return (
         f"Strong minus weak students of the same teachers agree by {_moved(common)} on common clean images, "
         f"{_moved(weak)} on common weak views and {_moved(strong)} on common strong views. Each on its own views, as "
@@ -391,17 +398,20 @@ def divergence_or_information(found: Results) -> str:
         found, "K3", "different − same halves: attention IoU, clean training images (check of the manipulation)"
     )
     accuracy = _effects(found, "K3", "different − same halves: accuracy")
-    checked = (
-        "does make the teachers diverge"
-        if sum(iou) < 0
-        else "does not make the teachers diverge, so the test tests nothing"
-    )
-    larger = "half the information" if abs(sum(half)) > abs(sum(different)) else "divergence"
+    checked = {
+        1: "does not make the teachers diverge, so the test tests nothing",
+        -1: "does make the teachers diverge",
+        0: "makes the teachers diverge in some seeds only",
+    }[_sign(iou)]
+    larger = {
+        1: "So the larger part of the half-image effect is half the information",
+        -1: "So the larger part of the half-image effect is divergence",
+        0: "Seeds disagree on which of the two is the larger part of the half-image effect",
+    }[_sign([abs(lost) - abs(apart) for lost, apart in zip(half, different, strict=True)])]
     return (
         f"Giving the teachers different halves {checked}: attention IoU moves by {_moved(iou)} against the same half. "
         f"Divergence alone moves agreement by {_moved(different)} and accuracy by {_moved(accuracy)}; losing half the "
-        f"image, with teachers alike, moves agreement by {_moved(half)}. So the larger part of the half-image effect "
-        f"is {larger}."
+        f"image, with teachers alike, moves agreement by {_moved(half)}. {larger}."
     )
 
 
