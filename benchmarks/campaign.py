@@ -253,8 +253,8 @@ def kills(root: Path, original: Life, wanted: int, chance: random.Random) -> boo
         rounds += 1
         print(f"  {sum(done.values())} kills, {rounds} studies, {differing} files that differ", flush=True)
         shutil.rmtree(place.root)
-    told = ", ".join(f"{done[stage]} {stage}" for stage in STAGES)
-    print(f"kills: {wanted} ({told}) over {rounds} studies of {len(expected)} files: {differing} files differ")
+    listed = ", ".join(f"{done[stage]} {stage}" for stage in STAGES)
+    print(f"kills: {wanted} ({listed}) over {rounds} studies of {len(expected)} files: {differing} files differ")
     print(f"       {left} unfinished files of killed processes were left in the stores")
     return differing == 0
 
@@ -400,8 +400,8 @@ def flips(root: Path, original: Life, images: str, wanted: int, chance: random.R
         counts[kind, flip(folder, file, read, expected, chance)] += 1
     print(f"flips: {wanted} bytes")
     for kind in kinds:
-        told = ", ".join(f"{counts[kind, what]} {what}" for what in ("found", "harmless", "silent", "crash"))
-        print(f"       {kind} ({len(files[kind])} files): {told}")
+        listed = ", ".join(f"{counts[kind, what]} {what}" for what in ("found", "harmless", "silent", "crash"))
+        print(f"       {kind} ({len(files[kind])} files): {listed}")
     return not any(counts[kind, what] for kind in kinds for what in ("silent", "crash"))
 
 

@@ -216,7 +216,7 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None, device: str, g
 
     Args:
         device: cpu, or cuda for any other.
-        given: bytes of memory that the device has, where they are told.
+        given: bytes of memory that the device has, if that is given.
     """
     from kdnb.study import cost, grid, profile
     from kdnb.study import memory as memories
@@ -454,7 +454,7 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 @click.option("--weights/--no-weights", default=True, help="Keep the networks of the first seed, if they are small.")
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
 def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool) -> None:
-    """Write the results of whole seeds into the folder that the book is told from."""
+    """Write the results of whole seeds into the folder that the book shows."""
     from kdnb.evidence import publish as publishing
     from kdnb.evidence import results as published
 

@@ -269,10 +269,10 @@ def test_a_study_goes_before_the_stand_in(folder, tmp_path):
     assert results.published(tmp_path) == folder
     assert results.published(tmp_path, like="smoke") == tmp_path / "smoke"
     assert results.published(tmp_path, like="mine") == folder
-    shutil.copytree(folder, tmp_path / results.TOLD_FROM)
-    assert results.published(tmp_path) == tmp_path / results.TOLD_FROM
+    shutil.copytree(folder, tmp_path / results.BOOK_PROFILE)
+    assert results.published(tmp_path) == tmp_path / results.BOOK_PROFILE
     assert results.published(tmp_path, like=folder.name) == folder
-    shutil.rmtree(tmp_path / results.TOLD_FROM)
+    shutil.rmtree(tmp_path / results.BOOK_PROFILE)
     shutil.rmtree(folder)
     assert results.published(tmp_path) == tmp_path / "smoke"
     with pytest.raises(IncompleteError, match="no published results"):

@@ -614,7 +614,7 @@ def controls(found: Results) -> Exhibit:
         "no teacher": ("", "none"),
     }
     caption = (
-        "Students that saw the same views in the same order and differ in what they were told beside the labels. All "
+        "Students that saw the same views in the same order and differ in what they learn from beside the labels. All "
         "targets are as soft on average as the real teachers'. What lies between the first row and smoothed labels is "
         "content; what lies between smoothed labels and no teacher is softness."
     )

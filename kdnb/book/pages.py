@@ -18,7 +18,7 @@ from kdnb.book.cards import seeds_in_words
 from kdnb.book.opening import open_results, parameters
 from kdnb.errors import IncompleteError
 from kdnb.evidence import diff, results
-from kdnb.evidence.results import TOLD_FROM, Results
+from kdnb.evidence.results import BOOK_PROFILE, Results
 
 __all__ = ["banner", "open_results", "parameters", "start"]
 
@@ -69,19 +69,19 @@ def _in_words(found: Results) -> str:
 
 
 def banner(there: Results) -> str:
-    """HTML: which results a page is told from, what they can bear, and in what they differ from the published study."""
+    """HTML: which results a page shows, what they can bear, and in what they differ from the published study."""
     kind = "stand-in" if there.is_stand_in else "study"
     words = html.escape(_in_words(there))
     return f'<aside class="kdnb-banner kdnb-{kind}" aria-label="Where the numbers come from">{words}{_otherwise(there)}</aside>'
 
 
 def _otherwise(there: Results) -> str:
-    """Folded: every setting that is another than in the study that the book is told from; empty in that study itself."""
+    """Folded: every setting that is another than in the study that the book shows; empty in that study itself."""
     try:
-        told = results.read(results.published(like=TOLD_FROM))
+        shown = results.read(results.published(like=BOOK_PROFILE))
     except IncompleteError:
         return ""  # nothing is published beside this installation
-    rows = diff.changes(there, told)
+    rows = diff.changes(there, shown)
     if not rows:
         return ""
     listed = "".join(
@@ -90,6 +90,6 @@ def _otherwise(there: Results) -> str:
     )
     many = f"{len(rows)} setting{'' if len(rows) == 1 else 's'}"
     return (
-        f"<details><summary>Differs from the published study {html.escape(told.profile.name)} in {many}</summary>"
+        f"<details><summary>Differs from the published study {html.escape(shown.profile.name)} in {many}</summary>"
         f"<dl>{listed}</dl></details>"
     )

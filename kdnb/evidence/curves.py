@@ -126,8 +126,8 @@ def _row(
     papers = _PAPER.get(claim.key)
     paper = papers is not None and all(choices.get(name) == value for name, value in papers.items())
     made = dict.fromkeys(CHOICES, "") | dict(choices)
-    told = {"effect": effect, "size": size, "side": side, "as_predicted": effect * side > 0}
-    return {"claim": claim.key, **made, "seed": seed, **told, "declared": declared, "paper": paper}
+    result = {"effect": effect, "size": size, "side": side, "as_predicted": effect * side > 0}
+    return {"claim": claim.key, **made, "seed": seed, **result, "declared": declared, "paper": paper}
 
 
 _PAPER: dict[str, dict[str, str]] = {
@@ -234,8 +234,8 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
                     if r is None:
                         continue
                     choices = where | {"view": str(view), "held fixed": held}
-                    told = declared and view == "own" and bool(within)
-                    rows.append(_row(claims.K5, choices, seed, r, r, told))
+                    decides = declared and view == "own" and bool(within)
+                    rows.append(_row(claims.K5, choices, seed, r, r, decides))
     return rows
 
 

@@ -46,8 +46,8 @@ FORMAT = 3
 STAND_IN = "smoke"
 """The profile whose results stand in where no study is published; it shows the path and says nothing of the paper."""
 
-TOLD_FROM = "cpu"
-"""The profile that the pages are told from, named so that another study changes no page by itself."""
+BOOK_PROFILE = "cpu"
+"""The profile that the pages show, named so that another study changes no page by itself."""
 
 TEXT_COLUMNS = (
     "profile", "run", "role", "teachers", "origin", "student", "objective", "measure", "form", "split", "view", "against",
@@ -362,7 +362,7 @@ def home() -> Path:
 
 
 def published(root: str | Path | None = None, like: str = "") -> Path:
-    """The folder of the results that the book is told from: `TOLD_FROM`, else another published study's, else the stand-in's.
+    """The folder of the results that the book shows: `BOOK_PROFILE`, else another published study's, else the stand-in's.
 
     Args:
         root: a folder of such folders, or one of them; None is `home`.
@@ -375,7 +375,7 @@ def published(root: str | Path | None = None, like: str = "") -> Path:
     if (root / "study.json").is_file():
         return root
     found = sorted(path.parent for path in root.glob("*/study.json"))
-    found.sort(key=lambda folder: (folder.name != like, folder.name != TOLD_FROM, folder.name == STAND_IN))
+    found.sort(key=lambda folder: (folder.name != like, folder.name != BOOK_PROFILE, folder.name == STAND_IN))
     if not found:
         raise IncompleteError(f"no published results in {root}; run in a checkout of the book, or name their folder")
     return found[0]

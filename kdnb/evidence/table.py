@@ -212,7 +212,7 @@ def fidelity(student: Entry, teachers: Mapping[str, Entry]) -> Iterator[Row]:
     """How closely a student follows its teachers, together and each, on common views and on its own.
 
     The paper measures on training images under the student's own views; the released code's forms are there and on clean
-    validation images, so that what is due to the form and what to the images can be told apart.
+    validation images, so that what is due to the form and what to the images can be kept apart.
     """
     own, several = student.spec.augmentation, list(teachers.values())
     rows: list[Row] = []

@@ -72,7 +72,7 @@ def connect(
     Args:
         where: a scheduler's address (``tcp://HOST:8786``), or ``dask-local:N`` for N processes on this machine.
         store: that the tasks name; every worker must reach it under the same path.
-        say: is told the dashboard's address, and of workers that are lost or missing.
+        say: is given the dashboard's address, and of workers that are lost or missing.
         memory: bytes that a task needs, asked where workers have declared their memory.
 
     Raises:
@@ -123,7 +123,7 @@ def _distributed() -> Any:
         raise KdnbError(
             "a cluster needs dask.distributed, which is not installed: pip install 'kdnb[cluster]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is told in one line, by `hear`
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is reported in one line, by `hear`
     return distributed
 
 
