@@ -1,6 +1,8 @@
 """What holds of all the code: which way imports point, and that no data is ever taken for code."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -51,6 +53,16 @@ def test_every_package_says_in_its_first_lines_what_it_answers():
     for name in ORDER:
         said = ast.get_docstring(tree(ROOT / "kdnb" / name / "__init__.py")) or ""
         assert "?" in said.splitlines()[0] if said else False, f"kdnb/{name}/__init__.py opens with no question"
+
+
+ONLY_TRAINING_NEEDS = {"torchvision", "torch._dynamo", "captum", "distributed", "timm", "sklearn", "scipy.stats"}
+
+
+def test_a_page_loads_nothing_that_only_training_needs():
+    """torch's compiler alone would double the time in which a page opens."""
+    code = "import sys; from kdnb.book import exhibits, pages, sentences; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ONLY_TRAINING_NEEDS & set(done.stdout.split()) == set()
 
 
 # -- data is never code ----------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from kdnb.evidence.results import Results, differing
 
@@ -48,6 +47,8 @@ def agreement(ours: Sequence[float], theirs: Sequence[float], level: float = 0.9
     The interval is Welch's (correlations are compared by it, too). A single seed is taken to scatter as the other study's
     seeds do, which makes it the prediction interval of one more seed.
     """
+    from scipy.stats import t
+
     difference = float(np.mean(ours) - np.mean(theirs))
     several = [each for each in (ours, theirs) if len(each) > 1]
     if not several:
@@ -60,7 +61,7 @@ def agreement(ours: Sequence[float], theirs: Sequence[float], level: float = 0.9
         variance = sum(parts)
         spread = sum(part**2 / (len(each) - 1) for part, each in zip(parts, several, strict=True))
         freedom = variance**2 / spread if spread else 1.0
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
+    half = float(t.ppf(0.5 + level / 2, freedom)) * variance**0.5
     return "yes" if abs(difference) <= half + 1e-12 else "no"
 
 

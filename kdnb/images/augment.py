@@ -45,13 +45,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
-from torchvision.transforms.v2 import functional as ops
 
 from kdnb import source
 from kdnb.environment import finest
 from kdnb.errors import ProfileError
-from kdnb.images import randaugment
+from kdnb.images import kernels, randaugment
 from kdnb.images.counter import Purpose, Stream
 
 CROP_ATTEMPTS = 10
@@ -518,17 +516,23 @@ Kernel = Callable[[Tensor, float], Tensor]
 _GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
 
+def _published() -> Any:
+    """torchvision's AutoAugment, off which the policy and its magnitudes are read."""
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+    return AutoAugment(AutoAugmentPolicy.CIFAR10)
+
+
 @cache
 def _policies() -> list[tuple[Operation, Operation]]:
-    """The 25 sub-policies, read off torchvision."""
-    policies: list[tuple[Operation, Operation]] = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
+    """The 25 sub-policies."""
+    policies: list[tuple[Operation, Operation]] = _published().policies
     return policies
 
 
 @cache
 def _magnitudes(side: int) -> Magnitudes:
-    """Read off torchvision."""
-    space = AutoAugment(AutoAugmentPolicy.CIFAR10)._augmentation_space(10, (side, side))
+    space = _published()._augmentation_space(10, (side, side))
     return {name: (values.tolist(), signed) for name, (values, signed) in space.items()}
 
 
@@ -577,18 +581,17 @@ def _operate(kernel: Kernel, images: Tensor, name: str, magnitude: float, streng
 def _affine(
     images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0), fill: int = FILL
 ) -> Tensor:
-    """Shears hold the corner (0, 0) fixed, as in the policy's original code; for a translation the centre is idle."""
-    changed: Tensor = ops.affine(
+    """Shears hold the corner (0, 0) fixed, as in the policy's original code; for a translation the centre is idle. Pixels
+    are those of the nearest neighbour, which is torchvision's default, for rotations too."""
+    return kernels.affine(
         images,
         angle=0.0,
         translate=list(shift),
         scale=1.0,
         shear=[math.degrees(math.atan(s)) for s in shear],
-        interpolation=InterpolationMode.NEAREST,
         fill=fill,
         center=[0, 0] if any(shear) else None,
     )
-    return changed
 
 
 _KERNELS: dict[str, Kernel] = {
@@ -596,16 +599,16 @@ _KERNELS: dict[str, Kernel] = {
     "ShearY": lambda images, m: _affine(images, shear=(0.0, m)),
     "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0)),
     "TranslateY": lambda images, m: _affine(images, shift=(0, int(m))),
-    "Rotate": lambda images, m: ops.rotate(images, m, interpolation=InterpolationMode.NEAREST, fill=FILL),
-    "Brightness": lambda images, m: ops.adjust_brightness(images, 1.0 + m),
-    "Color": lambda images, m: ops.adjust_saturation(images, 1.0 + m),
-    "Contrast": lambda images, m: ops.adjust_contrast(images, 1.0 + m),
-    "Sharpness": lambda images, m: ops.adjust_sharpness(images, 1.0 + m),
-    "Posterize": lambda images, m: ops.posterize(images, int(m)),
-    "Solarize": lambda images, m: ops.solarize(images, m),
-    "AutoContrast": lambda images, m: ops.autocontrast(images),
-    "Equalize": lambda images, m: ops.equalize(images),
-    "Invert": lambda images, m: ops.invert(images),
+    "Rotate": lambda images, m: kernels.rotate(images, m, fill=FILL),
+    "Brightness": lambda images, m: kernels.adjust_brightness(images, 1.0 + m),
+    "Color": lambda images, m: kernels.adjust_saturation(images, 1.0 + m),
+    "Contrast": lambda images, m: kernels.adjust_contrast(images, 1.0 + m),
+    "Sharpness": lambda images, m: kernels.adjust_sharpness(images, 1.0 + m),
+    "Posterize": lambda images, m: kernels.posterize(images, int(m)),
+    "Solarize": lambda images, m: kernels.solarize(images, m),
+    "AutoContrast": lambda images, m: kernels.autocontrast(images),
+    "Equalize": lambda images, m: kernels.equalize(images),
+    "Invert": lambda images, m: kernels.invert(images),
 }
 
 
@@ -636,7 +639,7 @@ _RELEASED_KERNELS: dict[str, Kernel] = {
     "ShearY": lambda images, m: _bicubic_shear(images.mT, m).mT,
     "TranslateX": lambda images, m: _affine(images, shift=(round(m), 0)),
     "TranslateY": lambda images, m: _affine(images, shift=(0, round(m))),
-    "Solarize": lambda images, m: images if m > 255.0 else ops.solarize(images, m),
+    "Solarize": lambda images, m: images if m > 255.0 else kernels.solarize(images, m),
 }
 
 
@@ -646,7 +649,7 @@ _BLACK_KERNELS: dict[str, Kernel] = {
     "ShearY": lambda images, m: _affine(images, shear=(0.0, m), fill=0),
     "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0), fill=0),
     "TranslateY": lambda images, m: _affine(images, shift=(0, int(m)), fill=0),
-    "Rotate": lambda images, m: ops.rotate(images, m, interpolation=InterpolationMode.NEAREST, fill=0),
+    "Rotate": lambda images, m: kernels.rotate(images, m, fill=0),
 }
 """RandAugment's: black where the policy has grey"""
 

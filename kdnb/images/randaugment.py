@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
-from torchvision.transforms import RandAugment
-from torchvision.transforms.v2 import functional as ops
+
+from kdnb.images import kernels
 
 OPERATIONS = 2
 """that RandAugment carries out one after the other"""
@@ -80,22 +80,30 @@ def _brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    grey = ops.rgb_to_grayscale(images).float().mean(dim=(1, 2, 3), keepdim=True)
+    grey = kernels.rgb_to_grayscale(images).float().mean(dim=(1, 2, 3), keepdim=True)
     return _blend(images, grey, factor)
 
 
 def _saturation(images: Tensor, factor: Tensor) -> Tensor:
-    return _blend(images, ops.rgb_to_grayscale(images).float(), factor)
+    return _blend(images, kernels.rgb_to_grayscale(images).float(), factor)
 
 
 def _blend(images: Tensor, others: Tensor, factor: Tensor) -> Tensor:
     return torch.addcmul(images * factor, others, 1.0 - factor).clamp_(0, 255).to(torch.uint8)
 
 
+def _augmentation_space(side: int) -> dict[str, tuple[Tensor, bool]]:
+    """name → the magnitudes of its bins on images of ``side`` pixels, and whether they take a sign: torchvision's."""
+    from torchvision.transforms import RandAugment
+
+    space: dict[str, tuple[Tensor, bool]] = RandAugment()._augmentation_space(_BINS, (side, side))
+    return space
+
+
 @cache
 def names() -> tuple[str, ...]:
     """torchvision's 14 operations."""
-    return tuple(RandAugment()._augmentation_space(_BINS, (32, 32)))
+    return tuple(_augmentation_space(32))
 
 
 def choose(u: NDArray[np.float64], magnitude: float, spread: float, chance: float, top: float) -> Chosen:
@@ -120,9 +128,9 @@ def choose(u: NDArray[np.float64], magnitude: float, spread: float, chance: floa
 
 @cache
 def _space(side: int) -> dict[str, tuple[NDArray[np.float64], bool]]:
-    space = RandAugment()._augmentation_space(_BINS, (side, side))
     return {
-        name: (np.atleast_1d(values.numpy().astype(np.float64)), signed) for name, (values, signed) in space.items()
+        name: (np.atleast_1d(values.numpy().astype(np.float64)), signed)
+        for name, (values, signed) in _augmentation_space(side).items()
     }
 
 
