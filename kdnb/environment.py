@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -79,28 +79,54 @@ def cannot(device: torch.device, error: Exception) -> str:
     )
 
 
-def describe(device: torch.device, trained_with: Iterable[str] = ()) -> dict[str, Any]:
+class Maker(NamedTuple):
+    """What trains a network. A training that is resumed can have several."""
+
+    code: str
+    """as `code` names it"""
+    machine: str
+    """as `machine` names it"""
+
+
+UNKNOWN = Maker("", "")
+
+
+def maker(device: torch.device) -> Maker:
+    """What runs here and now."""
+    return Maker(code(), machine(device))
+
+
+def machine(device: torch.device) -> str:
+    """All that the last bits of a network depend on beside its recipe and its code, in one line."""
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{_chip(device)} ({device.type}{threads}), torch {torch.__version__}"
+
+
+def describe(device: torch.device, makers: Iterable[Maker] = ()) -> dict[str, Any]:
     """Versions, machine and the commit of the code, JSON-ready; where no commit names the code, with the reason.
 
     Args:
-        trained_with: what `code` said whenever a training was begun or resumed. Commits other than the running one are
-            listed, and uncommitted code among them is uncommitted code.
+        makers: what `maker` said whenever a training was begun or resumed. Commits and machines other than those of here and
+            now are listed, and uncommitted code among them is uncommitted code.
     """
     running = read_code(PACKAGE)
-    earlier = [each for each in trained_with if each != code()]
+    makers = list(makers)
+    earlier = list(dict.fromkeys(each.code for each in makers if each.code != code()))
+    elsewhere = list(dict.fromkeys(each.machine for each in makers if each.machine not in ("", machine(device))))
     unnamed = any(not each or each.endswith(CHANGED) for each in earlier)
     reason = running.unnamed or ("its training was begun with other code, which no commit has" if unnamed else "")
     return {
         "kdnb": version("kdnb"),
         "commit": running.commit,
         **({"earlier_commits": earlier} if earlier else {}),
+        **({"earlier_machines": elsewhere} if elsewhere else {}),
         "uncommitted_changes": True if unnamed else running.changed,
         **({UNNAMED: reason} if reason else {}),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": version("torchvision"),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "processor": _chip(device),
         "device": device.type,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -128,6 +154,10 @@ def code() -> str:
     a commit that is made during one is not what it began with."""
     running = read_code(PACKAGE)
     return f"{running.commit}{CHANGED if running.changed else ''}" if running.commit else ""
+
+
+def _chip(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 @cache

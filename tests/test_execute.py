@@ -165,7 +165,8 @@ def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
 
 def test_outside_git_nothing_is_said_of_changes(monkeypatch):
     monkeypatch.setattr(environment, "read_code", lambda _: Code(None, None, "no clone"))
-    made = environment.describe(environment.choose_device("cpu"), [environment.code()])
+    cpu = environment.choose_device("cpu")
+    made = environment.describe(cpu, [environment.maker(cpu)])
     assert (made["commit"], made["uncommitted_changes"]) == (None, None)
 
 
@@ -174,10 +175,12 @@ def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, m
     grid, store = grids.build(profile, digits.hash), Store(tmp_path)
     (run,) = grid.runs
     waiting, _ = execute.tasks(grid, store, device="cpu")
+    here = environment.describe(environment.choose_device("cpu"))["processor"]
 
     def stop(epoch, members):
         # what is committed while it trains is not what it began with
         monkeypatch.setattr(environment, "read_code", lambda _: Code("b" * 40, False, ""))
+        monkeypatch.setattr(environment, "_processor", lambda: "another processor")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(environment, "read_code", lambda _: Code("a" * 40, True, "changed"))
@@ -187,6 +190,8 @@ def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, m
     made = store.entry(run.spec.id).environment
     assert (made["commit"], made["earlier_commits"]) == ("b" * 40, ["a" * 40 + "+"])
     assert made["uncommitted_changes"]
+    assert made["processor"] == "another processor"
+    assert [each.startswith(here) for each in made["earlier_machines"]] == [True]
 
 
 def test_without_anybody_looking_on_a_line_is_printed_for_each_group(digits, tmp_path, capsys):

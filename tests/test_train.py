@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kdnb.environment import Maker
 from kdnb.errors import DataError, DivergedError, ProfileError
 from kdnb.study import grid
 from kdnb.training import models, optimiser, train
@@ -104,17 +105,17 @@ def test_thirty_students_of_six_teachers_cost_six_teacher_passes_a_batch(few_dig
 
 
 def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, teachers, few_digits, together, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints, before, after = Checkpoints(tmp_path), Maker("one", "here"), Maker("one", "there")
 
     def stop(epoch, members):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop, code="before")
+        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop, maker=before)
     assert checkpoints.load(students[0].id)[1]["epoch"] == 1
     # the third joins, from its beginning
-    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints, code="after")
-    assert [resumed[spec.id].code for spec in students] == [("before", "after"), ("before", "after"), ("after",)]
+    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints, maker=after)
+    assert [resumed[spec.id].makers for spec in students] == [(before, after), (before, after), (after,)]
     for spec in students:
         assert same(resumed[spec.id].network, together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)

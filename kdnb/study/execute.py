@@ -182,7 +182,8 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     _register(task)
     if task.threads:
         torch.set_num_threads(task.threads)
-    device, store, code = environment.choose_device(task.device), Store(task.store), environment.code()
+    device, store = environment.choose_device(task.device), Store(task.store)
+    maker = environment.maker(device)
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
     trained: list[str] = []
@@ -195,7 +196,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             if task.observed is not None and missing[0].observed is not None:
                 shown = _planned(task.observed, task.data_root, missing[0].observed.hash)
                 store.note_dataset(shown)
-            train_pass = _Pass(task, store, dataset, shown, device, code, on_epoch)
+            train_pass = _Pass(task, store, dataset, shown, device, maker, on_epoch)
             waiting = _passes(task, missing, train_pass)
             while waiting:
                 try:
@@ -230,7 +231,7 @@ class _Pass:
     dataset: datasets.Dataset
     shown: datasets.Dataset
     device: torch.device
-    code: str
+    maker: environment.Maker
     on_epoch: OnEpoch | None
 
     def teachers(self, specs: Sequence[RunSpec]) -> dict[str, models.Network]:
@@ -250,7 +251,7 @@ class _Pass:
             origins=_origins(store, specs, dict(self.task.files)),
             checkpoints=store.checkpoints,
             on_epoch=self.on_epoch,
-            code=self.code,
+            maker=self.maker,
             record=self.task.graphs,
         )
         failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
@@ -261,7 +262,7 @@ class _Pass:
             with environment.repeatable():
                 observations = observe(networks, kept, self.shown, teachers, device)
             for spec in kept:
-                about = environment.describe(device, finished[spec.id].code)
+                about = environment.describe(device, finished[spec.id].makers)
                 store.write(spec, finished[spec.id], observations[spec.id], about)
         return list(finished), failed
 

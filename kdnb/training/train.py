@@ -46,8 +46,8 @@ class Trained:
     """One entry an epoch: epoch, learning_rate, loss, train_accuracy (running, on the views trained on),
     validation_accuracy (None where nobody looked), seconds (this learner's share of the group's); of a distilled student also
     target_temperature (τ) and target_entropy (of the softened answers, in nats)."""
-    code: tuple[str, ...] = ()
-    """The code it was trained with, as the caller named it: more than one where a training was resumed with another."""
+    makers: tuple[environment.Maker, ...] = ()
+    """What trained it, as the caller named it: more than one where a training was resumed by another."""
 
 
 class OnEpoch(Protocol):
@@ -80,7 +80,7 @@ class _Learner:
     epoch: int = 0
     """epochs done"""
     log: list[dict[str, Any]] = field(default_factory=list)
-    code: list[str] = field(default_factory=list)
+    makers: list[environment.Maker] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     """the weights of the best epoch so far, where those are kept"""
     failure: DivergedError | None = None
@@ -134,7 +134,9 @@ class _Learner:
         self.network.load_state_dict(weights)
         self.best = {n.removeprefix("best."): t for n, t in tensors.items() if n.startswith("best.")}
         optimiser.restore(self.optimiser, self.network, tensors)
-        self.epoch, self.log, self.code = about["epoch"], about["log"], about.get("code", [""])
+        self.epoch, self.log = about["epoch"], about["log"]
+        code_alone = [(code, "") for code in about.get("code", [""])]  # of checkpoints of version 0.2.0
+        self.makers = [environment.Maker(*each) for each in about.get("makers", code_alone)]
 
 
 def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
@@ -200,7 +202,7 @@ def train(
     origins: Mapping[str, Mapping[str, Tensor]] | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch | None = None,
-    code: str = "",
+    maker: environment.Maker = environment.UNKNOWN,
     record: bool = False,
 ) -> dict[str, Trained | DivergedError]:
     """Trains a lockstep group, going on from its checkpoints where there are any.
@@ -212,7 +214,7 @@ def train(
         origins: the features that runs start from, by the run's own id, where their origin is not fresh.
         checkpoints: where the state is kept after each epoch.
         record: record steps as CUDA graphs, where the device is a CUDA device.
-        code: what the running code is called (`kdnb.environment.code`); noted, so that a resumed run names all that made it.
+        maker: what trains here and now (`kdnb.environment.maker`); noted, so that a resumed run names all that made it.
 
     Returns:
         For each run id a `Trained`, or the error of a run whose loss or weights were no longer finite; the others go on
@@ -248,8 +250,8 @@ def train(
             seconds = (time.perf_counter() - began) / len(active)
             for learner in active:
                 learner.log[-1]["seconds"] = round(seconds, 4)
-                if code not in learner.code:
-                    learner.code.append(code)
+                if maker not in learner.makers:
+                    learner.makers.append(maker)
             whole = [each for each in active if not each.failure]
             accuracies = _look([each for each in whole if _is_looked_at(each)], look_at, prepare)
             for learner in whole:
@@ -270,7 +272,7 @@ def _finished(learner: _Learner) -> Trained | DivergedError:
                     "lower learning_rate"
                 )
                 break
-    return learner.failure or Trained(learner.network.eval(), learner.log, tuple(learner.code))
+    return learner.failure or Trained(learner.network.eval(), learner.log, tuple(learner.makers))
 
 
 def _start(
@@ -515,4 +517,6 @@ def _finish_epoch(learner: _Learner, accuracy: float | None, checkpoints: Checkp
         if spec.train.keep == "best" and best_epoch(learner.log) == len(learner.log) - 1:
             learner.best = {name: tensor.detach().clone() for name, tensor in learner.network.state_dict().items()}
     if checkpoints is not None:
-        checkpoints.save(spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "code": learner.code})
+        checkpoints.save(
+            spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "makers": learner.makers}
+        )
