@@ -25,6 +25,10 @@ def test_the_mean_over_images_is_the_effect(smoke, key):
         assert values.mean() == pytest.approx(effect, abs=1e-6)  # the table has seven digits
 
 
+def test_a_seeds_predictions_are_unpacked_once(smoke):
+    assert smoke.predictions(0) is smoke.predictions(0)
+
+
 def test_an_interval_over_images_is_about_two_standard_errors_either_way(smoke):
     primary = claims.SETS["K"]["K2"].primary
     values = sampling.by_image(primary, smoke.predictions(0), sampling.runs(smoke))

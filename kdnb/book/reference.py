@@ -315,9 +315,8 @@ def declared() -> str:
 
 def seeds(folder: Path) -> str:
     """Every estimand of the claims K in every published seed, both columns, with the paper's own values beside them."""
-    found = results.read(folder)
-    declared, effects = claims.SETS["K"], found.judged_by("K").effects
-    judged = found.judged_by("K").verdicts
+    found = results.read(folder).judged_by("K")
+    declared, effects, judged = found.claim_set, found.effects, found.verdicts
     listed = [str(seed) for seed in found.seeds]
     named = f"seed{'s' if len(listed) > 1 else ''} {', '.join(listed)}"
     commits = sorted({made["commit"][:7] for seed in found.about["seeds"].values() for made in seed["environments"]})

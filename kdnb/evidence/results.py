@@ -195,14 +195,20 @@ class Results:
         return self._read(SPECIFICATIONS)
 
     def predictions(self, seed: int) -> Predictions:
-        """What every network and ensemble of a seed said of each validation image.
+        """What every network and ensemble of a seed said of each validation image; unpacked once.
 
         Raises:
             IncompleteError: the seed is not among these, or was published without.
         """
         if seed not in self.seeds:
             raise IncompleteError(f"seed {seed} is not among these results; choose from {list(self.seeds)}")
-        return unpack(self._content(seed, PREDICTIONS), f"seed-{seed}/{PREDICTIONS}")
+        if seed not in self._unpacked:
+            self._unpacked[seed] = unpack(self._content(seed, PREDICTIONS), f"seed-{seed}/{PREDICTIONS}")
+        return self._unpacked[seed]
+
+    @cached_property
+    def _unpacked(self) -> dict[int, Predictions]:
+        return {}
 
     @cached_property
     def effects(self) -> pd.DataFrame:
