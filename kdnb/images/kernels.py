@@ -10,6 +10,8 @@ from torch import Tensor
 
 
 def __getattr__(name: str) -> Callable[..., Tensor]:
+    if name.startswith("__"):  # what tools ask of any module is no operation
+        raise AttributeError(name)
     from torchvision.transforms.v2 import functional
 
     kernel: Callable[..., Tensor] = getattr(functional, name)
