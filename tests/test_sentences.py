@@ -92,6 +92,8 @@ def test_a_moved_mean_says_how_many_seeds_have_its_sign() -> None:
 def test_a_mean_that_is_not_zero_is_not_shown_as_zero() -> None:
     assert sentences._moved([-0.001, 0.001, -0.001]) == "−0.0003 (2 of 3 seeds)"
     assert sentences._moved([0.004], digits=2) == "+0.004"
+    assert sentences._moved([0.02001, -0.02]) == "+0.000005 (1 of 2 seeds)"
+    assert sentences._moved([0.0]) == "+0.000"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def _in_seeds(values: list[float], side: int) -> str:
 def _moved(values: list[float], digits: int = 3) -> str:
     """``+0.012 (2 of 3 seeds)``: the mean, and, of several seeds, how many have its sign."""
     mean = sum(values) / len(values)
-    digits += abs(mean) < 0.5 * 10**-digits  # one more where it would read as zero with a sign
+    while 0 < abs(mean) < 0.5 * 10**-digits:  # it would read as zero with a sign
+        digits += 1
     text = f"{mean:+.{digits}f}".replace("-", "−")
     agree = sum(value * mean > 0 for value in values)
     return f"{text} ({agree} of {len(values)} seeds)" if len(values) > 1 else text
