@@ -92,15 +92,6 @@ def test_a_page_is_run_on_the_records_that_were_asked_for(tmp_path):
     assert "same sign" in comparison
 
 
-def test_paths_are_those_of_the_folder_that_the_call_was_made_in(tmp_path):
-    """As `kdnb reproduce --profile mine.yaml` means it."""
-    (tmp_path / "mine.yaml").write_text(TINY)
-    made = reproduce.reproduce(reproduce.parse("mine.yaml", ["results=here", "device=cpu"]), [PAGE], build=False)
-    assert made.folder == tmp_path / "_build" / "reproduce" / "mine"
-    assert "differ in" in (made.folder / "source" / "book" / "diff.md").read_text()
-    assert (tmp_path / "here" / "study.json").is_file()
-
-
 def test_the_book_is_built_from_what_came_out(tmp_path):
     records = results.home() / "smoke"
     made = reproduce.reproduce(reproduce.parse("published", [f"results={records}"]), [PAGE], out=tmp_path / "out")
@@ -145,7 +136,8 @@ def test_a_cell_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
 # -- the plan, before anything begins ------------------------------------------------------------------------------------
 
 
-def test_the_plan_is_said_before_it_is_carried_out(tmp_path, monkeypatch):
+def test_the_plan_is_said_before_it_is_carried_out_in_the_folder_of_the_call(tmp_path, monkeypatch):
+    """Paths mean what they mean there, as in `kdnb reproduce --profile mine.yaml`."""
     (tmp_path / "mine.yaml").write_text(TINY)
     lines = []
     trained = reproduce.execute.execute
@@ -155,12 +147,14 @@ def test_the_plan_is_said_before_it_is_carried_out(tmp_path, monkeypatch):
         return trained(*given, **named)
 
     monkeypatch.setattr("kdnb.book.opening.execute.execute", training)
-    asked = reproduce.parse("mine.yaml", ["device=cpu"])
+    asked = reproduce.parse("mine.yaml", ["results=here", "device=cpu"])
     reproduce.reproduce(asked, [PAGE], build=False, say=lines.append)
     assert re.fullmatch(r"mine, seeds 0: \d+ runs to train, about \d+ s on this machine \(cpu\); stop it .*", lines[0])
     assert lines[1] == "training begins"
     folder = tmp_path / "_build" / "reproduce" / "mine"
     assert lines[2] == f"1 page to run, two at a time; all of it goes to {folder}"
+    assert "differ in" in (folder / "source" / "book" / "diff.md").read_text()
+    assert (tmp_path / "here" / "study.json").is_file()
     lines.clear()
     reproduce.reproduce(asked, [PAGE], build=False, say=lines.append)  # the results are there
     assert lines == [f"1 page to run, two at a time; all of it goes to {folder}"]
