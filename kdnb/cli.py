@@ -422,6 +422,7 @@ def _progress(store: "Store", spec: "RunSpec") -> str:
 def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
     """Print the measures of every run, or write all of them as CSV."""
     from kdnb.evidence import claims as declared
+    from kdnb.evidence import judging
     from kdnb.evidence import table as tables
 
     planned = where.plan()
@@ -445,7 +446,7 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
     if claims and not curves:
         for chosen in (declared.of_profile(study.profile.name), *declared.registered()):
-            click.echo("\n" + declared.describe(declared.effects(rows, chosen), chosen, study.profile.name))
+            click.echo("\n" + judging.describe(judging.effects(rows, chosen), chosen, study.profile.name))
 
 
 @cli.command()

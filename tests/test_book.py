@@ -191,7 +191,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(html):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -200,17 +200,17 @@ def address(html):
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    """The browser, for this module alone and not until the last test of all. Its driver closes it and gives it 30 s for that;
+    a call to close it would wait for as long as it takes."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("needs a browser: Debian's package chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
 @pytest.fixture
@@ -286,6 +286,83 @@ def test_an_explorer_answers_with_no_kernel(tab, kind):
     else:
         explorer.locator("select").first.select_option(index=2)
     assert told.inner_text() != before
+    assert page.errors == []
+
+
+CONTROLS = "input:visible, select:visible, button:visible"
+WORKS = {
+    "range": ("ArrowRight", "ArrowLeft"),
+    "select-one": ("ArrowDown", "ArrowUp"),
+    "checkbox": ("Space", "Space"),
+    "button": ("Enter", ""),
+}
+"""a control's type → the key that changes it, and the one that changes it back"""
+
+
+def focused(page):
+    """The name and the kind of what has the focus."""
+    return page.evaluate(
+        "e => { e = document.activeElement; return [e.getAttribute('aria-label') || e.closest('label')?.textContent, e.type] }"
+    )
+
+
+@pytest.mark.parametrize("kind", EXPLORERS)
+def test_every_control_of_an_explorer_works_by_keyboard(tab, kind):
+    """Tab leads from one to the next in their order, keys change it, and what they change is drawn and said."""
+    page = tab(EXPLORERS[kind])
+    live = page.locator(f'.kdnb-explorer[data-kind="{kind}"] .kdnb-live')
+    said, controls = live.locator("[aria-live]"), live.locator(CONTROLS)
+    controls.first.focus()
+    place = 0
+    while place < controls.count():  # which a choice may change
+        name, sort = focused(page)
+        assert controls.nth(place).evaluate("e => e === document.activeElement"), f"Tab goes to {name}"
+        assert name
+        drawn, words = live.inner_html(), said.inner_text()
+        forth, back = WORKS[sort]
+        page.keyboard.press(forth)
+        at_its_end = live.inner_html() == drawn
+        if at_its_end:
+            page.keyboard.press(back)
+        assert live.inner_html() != drawn, f"{name}: {forth} and {back} change nothing"
+        if sort != "checkbox":  # which says both numbers, whatever is drawn
+            assert said.inner_text() != words, f"{name}: nothing is said of it"
+        if back and not at_its_end:
+            page.keyboard.press(back)
+        assert controls.nth(place).evaluate("e => e === document.activeElement"), f"{name} loses the focus"
+        page.keyboard.press("Tab")
+        place += 1
+    assert not controls.evaluate_all("all => all.includes(document.activeElement)")
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("kind", ["scatter", "tables"])
+def test_the_points_of_a_plot_are_read_by_keyboard(tab, kind):
+    """One Tab reaches them, arrow keys go from one to the next and stop at the last, the next Tab leaves."""
+    page = tab(EXPLORERS[kind])
+    live = page.locator(f'.kdnb-explorer[data-kind="{kind}"] .kdnb-live')
+    points, tip = live.locator(".kdnb-point"), live.locator(".kdnb-tip")
+    names = points.evaluate_all("all => all.map(each => each.getAttribute('aria-label'))")
+    assert len(names) > 2
+
+    def press(key):
+        page.keyboard.press(key)
+        at = points.evaluate_all("all => all.indexOf(document.activeElement)")
+        if at >= 0 and key != "Escape":
+            assert tip.is_visible()
+            assert tip.inner_text() == names[at]
+        return at
+
+    live.locator(CONTROLS).last.focus()
+    for key, at in [
+        ("Tab", 0), ("ArrowLeft", 0), ("ArrowRight", 1), ("ArrowUp", 2), ("ArrowDown", 1), ("End", len(names) - 1),
+        ("ArrowRight", len(names) - 1), ("Home", 0), ("ArrowRight", 1),
+    ]:  # fmt: skip
+        assert press(key) == at, key
+    assert press("Escape") == 1
+    assert tip.is_hidden()
+    assert press("Tab") == -1
+    assert press("Shift+Tab") == 1, "whoever comes back is where they were"
     assert page.errors == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.evidence import claims, paper, results
+from kdnb.evidence import claims, estimands, judging, paper, results
 from kdnb.evidence.table import COLUMNS
 
 K, C = claims.SETS["K"], claims.SETS["C"]
@@ -16,12 +16,12 @@ def test_ten_claims_are_declared_and_nine_have_one_primary():
     assert [claim.key for claim in K.claims if claim.primary] == keys[:9]
     assert all(claim.margin > 0 for claim in K.claims if claim.primary)
     for claim in K.claims:
-        names = [each[3].what for each in claims.estimands(K) if each[0] is claim]
+        names = [each[3].what for each in K.estimands() if each[0] is claim]
         assert len(set(names)) == len(names), claim.key
 
 
 def test_controls_and_the_other_data_sets_have_no_sign_and_no_verdict():
-    controls = [each for claim, _, _, each in claims.estimands(K) if claim.key == "controls"]
+    controls = [each for claim, _, _, each in K.estimands() if claim.key == "controls"]
     assert len(controls) == 7
     assert {each.predicted for each in controls} == {None}
 
@@ -49,8 +49,8 @@ def test_controls_and_the_other_data_sets_have_no_sign_and_no_verdict():
     ],
 )
 def test_the_papers_own_values_stand_beside_the_estimands(key, what, expected):
-    (estimand,) = [each for claim, _, _, each in claims.estimands(K) if (claim.key, each.what) == (key, what)]
-    values = claims.papers(estimand)
+    (estimand,) = [each for claim, _, _, each in K.estimands() if (claim.key, each.what) == (key, what)]
+    values = estimands.papers(estimand)
     assert tuple(values) == paper.MEASURED
     digits = max(len(f"{abs(value):g}".split(".")[1]) for value in expected)
     np.testing.assert_allclose(list(values.values()), expected, atol=0.6 * 10**-digits)
@@ -74,8 +74,8 @@ def planted(seeds=5, strong=-0.05, jitter=0.001, origin="A"):
             rows.append(
                 dict.fromkeys(COLUMNS, "") | {"seed": seed, "role": "teacher", "teachers": "weak", "origin": name}
             )
-        for pair in claims.PAIRS:
-            for student in claims.STUDENTS:
+        for pair in estimands.PAIRS:
+            for student in estimands.STUDENTS:
                 value = 0.6 + strong * (student == "strong") + jitter * draw.standard_normal()
                 add(seed, pair, student, f"{origin}+{origin}", "kd", value)
                 add(seed, pair, student, f"{origin}+Z", "kd", 9.0)
@@ -88,7 +88,7 @@ def planted(seeds=5, strong=-0.05, jitter=0.001, origin="A"):
 @pytest.mark.parametrize("origin", ["A", "fresh"])
 @pytest.mark.parametrize(("strong", "expected"), [(-0.05, "supported"), (0.05, "contradicted")])
 def test_a_planted_effect_is_found_with_its_direction_and_size(strong, expected, origin):
-    judged = claims.verdicts(claims.effects(planted(strong=strong, origin=origin), K), K)
+    judged = judging.verdicts(judging.effects(planted(strong=strong, origin=origin), K), K)
     (row,) = judged[judged["primary"] & (judged["claim"] == "K1")].to_dict("records")
     assert row["verdict"] == expected
     assert row["effect"] == pytest.approx(strong, abs=0.003)
@@ -96,12 +96,12 @@ def test_a_planted_effect_is_found_with_its_direction_and_size(strong, expected,
 
 
 def test_four_seeds_decide_nothing():
-    judged = claims.verdicts(claims.effects(planted(seeds=4), K), K)
+    judged = judging.verdicts(judging.effects(planted(seeds=4), K), K)
     assert set(judged.loc[judged["primary"], "verdict"]) == {"inconclusive"}
 
 
 def test_only_a_primary_gets_a_verdict():
-    judged = claims.verdicts(claims.effects(planted(), K), K)
+    judged = judging.verdicts(judging.effects(planted(), K), K)
     assert (judged.loc[~judged["primary"], "verdict"] == "").all()
     assert judged.loc[~judged["primary"], "p"].isna().all()
 
@@ -110,7 +110,7 @@ def test_the_intervention_on_origins_reads_other_origins_and_the_default_ones():
     (effect,) = [each for each in claims.K5.secondary if each.what.endswith("agreement, clean")]
     table = planted(jitter=0.0, strong=0.0)
     extra = table[(table["origin"] == "A+Z") & (table["teachers"] == "weak+weak")].assign(origin="Z+Z", value=0.2)
-    index = claims.Index(pd.concat([table, extra], ignore_index=True))
+    index = estimands.Index(pd.concat([table, extra], ignore_index=True))
     assert effect.in_seed(index, 0) == pytest.approx(9.0 - (0.6 + 0.2) / 2)
 
 
@@ -136,16 +136,16 @@ def rows_of(primary, share, low=-1.0, high=1.0):
     ],
 )
 def test_columns_part_only_if_the_primary_and_every_seed_of_the_plot_disagree(primary, share, apart):
-    assert bool(claims.parts(claims.K1, rows_of(primary, share))) == apart
+    assert bool(judging.columns_part(claims.K1, rows_of(primary, share))) == apart
 
 
 def test_columns_part_where_the_interval_lies_within_the_margin():
-    assert "as good as none" in claims.parts(claims.K1, rows_of("inconclusive", 1.0, -0.009, 0.004))
-    assert not claims.parts(claims.K1, rows_of("inconclusive", 1.0, -0.011, 0.004))
+    assert "as good as none" in judging.columns_part(claims.K1, rows_of("inconclusive", 1.0, -0.009, 0.004))
+    assert not judging.columns_part(claims.K1, rows_of("inconclusive", 1.0, -0.011, 0.004))
 
 
 def test_a_description_says_what_one_seed_can_bear_and_gives_the_papers_values():
-    text = claims.describe(claims.effects(planted(seeds=1), K), K, "smoke")
+    text = judging.describe(judging.effects(planted(seeds=1), K), K, "smoke")
     assert "One seed is an observation, not a test" in text
     assert "* agreement, common clean validation images: −0.05" in text
     assert "says nothing about the paper" in text

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.evidence import claims, curves, results
+from kdnb.evidence import curves, estimands, results
 from kdnb.evidence.results import Results, home
 from kdnb.evidence.table import select
 
@@ -44,7 +44,7 @@ def test_attention_at_the_papers_threshold_is_that_of_the_tidy_table(
     table = select(found.table, role="ensemble", measure="attention_iou", form="textbook", split="train", view="clean")
     iou = select(table, method=method, against="", seed=found.seeds[0])
     iou = iou[~iou["origin"].str.contains("B")].set_index("teachers")["value"]
-    expected = iou[list(claims.MIXED)].mean() - iou[list(claims.PURE)].mean()
+    expected = iou[list(estimands.MIXED)].mean() - iou[list(estimands.PURE)].mean()
     where = {
         "claim": "K4",
         "map": method,

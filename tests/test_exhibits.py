@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kdnb.book import cards, exhibits, scorecard
 from kdnb.book.style import styled
-from kdnb.evidence import claims, curves, paper, results
+from kdnb.evidence import claims, curves, estimands, paper, results
 from kdnb.evidence.results import Results, home
 from kdnb.evidence.table import select
 
@@ -94,7 +94,7 @@ def test_every_effect_of_a_claim_is_shown_in_every_seed(key: str, found: Results
     everything = html.unescape(exhibits.everything(found, key).html)
     for row in select(found.effects, claim=key).to_dict("records"):
         assert row["what"] in everything
-        assert claims.signed(row["effect"]) in everything
+        assert estimands.signed(row["effect"]) in everything
     primary = found.claim_set[key].primary
     assert primary is not None
     assert f"<b>{primary.what}</b>" in everything
@@ -117,8 +117,8 @@ def test_the_scorecard_has_both_columns_of_every_claim_and_the_scale_of_each_ver
         for estimand in (claim.plotted[0], claim.primary):
             assert estimand is not None
             mean = select(found.effects, claim=key, what=estimand.what)["effect"].mean()
-            assert f"mean {claims.signed(mean)}" in card
-            assert claims.papers_in_words(estimand) in card
+            assert f"mean {estimands.signed(mean)}" in card
+            assert estimands.papers_in_words(estimand) in card
     # a badge each, and the scale behind each
     assert card.count("reduced scale: 50 images a class") == 2 * len(CLAIMS)
 
@@ -154,7 +154,7 @@ def test_an_effect_without_the_papers_sign_is_listed_and_no_other(found: Results
     means = found.verdicts[found.verdicts["predicted"] != 0]
     apart = means[means["effect"] * means["predicted"] <= 0]
     assert len(shown) == len(apart)
-    assert list(shown["effect"]) == [claims.signed(effect) for effect in apart["effect"]]
+    assert list(shown["effect"]) == [estimands.signed(effect) for effect in apart["effect"]]
 
 
 def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
@@ -163,7 +163,7 @@ def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
     # Two cells recomputed by hand from tables 1 and C.2.
     trials = paper.trials("cifar100")
     by_hand = (trials.xs("strong", level="student") - trials.xs("weak", level="student"))["agreement"].mean()
-    assert shown.loc["strong − weak student, mean over teachers", "agreement"].startswith(claims.signed(by_hand))
+    assert shown.loc["strong − weak student, mean over teachers", "agreement"].startswith(estimands.signed(by_hand))
 
 
 def test_an_explorer_is_live_where_a_person_runs_the_notebook(small: Results, monkeypatch: pytest.MonkeyPatch) -> None:

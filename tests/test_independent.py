@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kdnb.evidence import claims, results
+from kdnb.evidence import claims, judging, results
 from kdnb.paths import CHECKOUT
 
 PUBLISHED = CHECKOUT / "book" / "results"
@@ -107,8 +107,8 @@ def verdict(effects, predicted):
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_deciding_effect_and_verdict_can_be_computed_by_hand(study):
     published = results.read(PUBLISHED / study)
-    kdnbs = claims.effects(published.table, claims.SETS["K"])
-    judged = claims.verdicts(kdnbs, claims.SETS["K"])
+    kdnbs = judging.effects(published.table, claims.SETS["K"])
+    judged = judging.verdicts(kdnbs, claims.SETS["K"])
     by_hand = {seed: primaries(Seed(read(PUBLISHED / study / f"seed-{seed}"))) for seed in published.seeds}
     deciding = kdnbs[kdnbs["primary"]]
     assert len(deciding) == 9 * len(published.seeds)

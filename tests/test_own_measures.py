@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdnb.errors import ProfileError
-from kdnb.evidence import claims, curves, measures, table
+from kdnb.evidence import claims, curves, estimands, judging, measures, table
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,11 @@ def mine(claim):
 
 
 def contrast(measure):
-    terms = ((1.0, claims.Cell("weak+weak", "strong"), measure), (-1.0, claims.Cell("weak+weak", "weak"), measure))
-    return claims.Claim("M1", "so it is", "here", "", "it is not", primary=claims.Contrast("what", terms, 1))
+    terms = (
+        (1.0, estimands.Cell("weak+weak", "strong"), measure),
+        (-1.0, estimands.Cell("weak+weak", "weak"), measure),
+    )
+    return claims.Claim("M1", "so it is", "here", "", "it is not", primary=estimands.Contrast("what", terms, 1))
 
 
 def rows(measure, against, values):
@@ -80,7 +83,7 @@ def test_an_edited_measure_is_another_one():
 def test_a_measure_of_fidelity_stands_in_the_curves_with_its_sign(fidelity):
     measures.register("mine", of="student", fidelity=fidelity)(same)
     found = rows("mine", "ensemble", {"weak": 0.25, "strong": 0.5})
-    specs = curves.of_table(found, [contrast(claims.Measure("mine", against="ensemble"))])
+    specs = curves.of_table(found, [contrast(estimands.Measure("mine", against="ensemble"))])
     assert specs["measure"].tolist() == ["mine"]
     assert specs["effect"].item() == pytest.approx(0.25 * fidelity)
     assert not specs["paper"].item()
@@ -89,18 +92,18 @@ def test_a_measure_of_fidelity_stands_in_the_curves_with_its_sign(fidelity):
 
 def test_any_other_measure_stands_in_the_curve_of_a_claim_about_it_alone():
     measures.register("mine", version="1")(lambda logits, labels: 0.0)
-    claim = contrast(claims.Measure("mine"))
+    claim = contrast(estimands.Measure("mine"))
     specs = curves.of_table(rows("mine", "", {"weak": 0.5, "strong": 0.25}), [claims.K1, claim])
     assert specs[["claim", "measure", "view", "images"]].values.tolist() == [["M1", "mine", "clean", "validation"]]
     assert specs["effect"].item() == pytest.approx(-0.25)
 
 
 def test_own_claims_are_described_as_ones_own_and_never_as_the_papers():
-    claim = contrast(claims.Measure("mine", against="ensemble"))
+    claim = contrast(estimands.Measure("mine", against="ensemble"))
     claims.register(mine(claim))
     (declared,) = claims.registered()
-    effects = claims.effects(rows("mine", "ensemble", {"weak": 0.25, "strong": 0.5}), declared)
-    told = claims.describe(effects, declared, "own")
+    effects = judging.effects(rows("mine", "ensemble", {"weak": 0.25, "strong": 0.5}), declared)
+    told = judging.describe(effects, declared, "own")
     assert told.startswith("Your own claims as the profile own shows them (mine, version 1:\nwhat is mine).")
     assert "* what: +0.250; up, as predicted" in told
     assert "paper" not in told

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdnb import cli
-from kdnb.evidence import claims, curves, measures, table
+from kdnb.evidence import claims, curves, judging, measures, table
 from kdnb.images import augment
 from kdnb.paths import CHECKOUT
 from kdnb.training import objectives
@@ -86,7 +86,7 @@ def test_the_page_can_be_followed(followed, tmp_path):
     assert (clean <= agreement[clean.index] + 1e-9).all()  # the same mistakes are some of the same answers
 
     (mine,) = claims.registered()
-    judged = claims.verdicts(claims.effects(rows, mine), mine)
+    judged = judging.verdicts(judging.effects(rows, mine), mine)
     expected = clean["T1w_T2w_Sf_corrected"] - clean["T1w_T2w_Sf"]
     assert judged["effect"].item() == pytest.approx(expected)
     assert judged["verdict"].item() == "inconclusive"  # of one seed

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims, crate, diff, overlap, publish, results
+from kdnb.evidence import claims, crate, diff, judging, overlap, publish, results
 from kdnb.evidence import table as tables
 from kdnb.study import execute
 from kdnb.study import grid as grids
@@ -73,7 +73,7 @@ def test_what_is_read_is_what_the_store_says(grid, store, folder):
     assert len(there.curves) == 2 * len(grid.runs)
     pd.testing.assert_frame_equal(
         there.verdicts.drop(columns=["p", "p_holm", "scale"]),
-        claims.verdicts(claims.effects(expected, claims.SETS["K"]), claims.SETS["K"]).drop(columns=["p", "p_holm"]),
+        judging.verdicts(judging.effects(expected, claims.SETS["K"]), claims.SETS["K"]).drop(columns=["p", "p_holm"]),
         rtol=1e-3,
         atol=1e-6,  # what is published has seven digits, and an effect may be the difference of two equal values
     )

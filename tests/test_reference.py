@@ -3,7 +3,7 @@
 import re
 
 from kdnb.book import reference
-from kdnb.evidence import claims, results
+from kdnb.evidence import estimands, results
 
 
 def test_the_table_of_seeds_has_every_estimand_of_every_seed():
@@ -12,7 +12,7 @@ def test_the_table_of_seeds_has_every_estimand_of_every_seed():
     rows = [line for line in text.splitlines() if line.startswith(("| as plotted", "| one factor"))]
     assert len(rows) == len(found)
     for row, effect in zip(rows, found.to_dict("records"), strict=True):
-        assert claims.signed(effect["effect"]) in row
+        assert estimands.signed(effect["effect"]) in row
         assert ("**" in row) == effect["primary"]
 
 

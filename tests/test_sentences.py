@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdnb.book import sentences
-from kdnb.evidence import claims, paper, results
+from kdnb.evidence import estimands, judging, paper, results
 from kdnb.evidence.results import Results, home
 
 OF_A_STUDY = [
@@ -32,7 +32,7 @@ def made(found: Results, seeds: int, effect: Callable[[str, str, int], float]) -
     rows = pd.concat(every, ignore_index=True)
     rows["as_predicted"] = rows["effect"] * rows["predicted"] > 0
     other.__dict__["effects"] = rows
-    other.__dict__["verdicts"] = claims.verdicts(rows, found.claim_set)
+    other.__dict__["verdicts"] = judging.verdicts(rows, found.claim_set)
     object.__setattr__(other, "seeds", tuple(range(2, 2 + seeds)))
     return other
 
@@ -57,7 +57,7 @@ def test_an_answer_has_both_columns_the_papers_values_and_the_scale(found: Resul
         if claim.primary is None:
             continue
         said = sentences.answer(found, claim.key)
-        assert claims.papers_in_words(claim.plotted[0]) in said
+        assert estimands.papers_in_words(claim.plotted[0]) in said
         assert claim.primary.what in said
         assert "reduced scale: 50 images a class" in said
 

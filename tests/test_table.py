@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdnb.errors import IncompleteError, StoreError
-from kdnb.evidence import claims, measures, overlap
+from kdnb.evidence import claims, judging, measures, overlap
 from kdnb.evidence import specifications as specs
 from kdnb.evidence import table as tables
 from kdnb.images import augment
@@ -281,7 +281,7 @@ def test_specifications_hold_the_tables_overlap_among_all_others(table, grid, st
 
 def test_the_earlier_claims_have_an_effect_in_every_seed(table):
     declared = claims.SETS["C"]
-    effects = claims.effects(table, declared)
+    effects = judging.effects(table, declared)
     asked = {claim.key for claim in declared.claims} - {"C8"}  # of one and three teachers, which this grid lacks
     assert set(effects["claim"]) == asked
     assert effects.groupby("seed")["what"].nunique().nunique() == 1
@@ -295,4 +295,4 @@ def test_the_earlier_claims_have_an_effect_in_every_seed(table):
 
 def test_cells_that_a_table_lacks_give_no_effect():
     empty = pd.DataFrame(columns=list(tables.COLUMNS))
-    assert claims.effects(empty, claims.SETS["K"]).empty
+    assert judging.effects(empty, claims.SETS["K"]).empty

@@ -26,8 +26,21 @@ from kdnb.book.cards import card, paper_card
 from kdnb.book.explorers import Interactive
 from kdnb.book.figures import Strip
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims, curves, diff, overlap, paper, results
-from kdnb.evidence.claims import FACTOR, PLOTTED, Association, Claim, Estimand, Index
+from kdnb.evidence import curves, diff, overlap, paper, results
+from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
+from kdnb.evidence.estimands import (
+    MIXED,
+    PAIRS,
+    PURE,
+    STUDENTS,
+    Association,
+    Contrast,
+    Estimand,
+    Index,
+    papers,
+    papers_in_words,
+    signed,
+)
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 from kdnb.images import augment
@@ -109,9 +122,7 @@ def _exhibit(make: Callable[Concatenate[Results, P], Exhibit]) -> Callable[Conca
 def _listed(found: Results, claim: Claim, column: str = "") -> list[Estimand]:
     """The claim's estimands that the results have."""
     there = set(select(found.effects, claim=claim.key)["what"])
-    every = [
-        each for each in claims.estimands(found.claim_set) if each[0] is claim and (not column or each[1] == column)
-    ]
+    every = [each for each in found.claim_set.estimands() if each[0] is claim and (not column or each[1] == column)]
     return [estimand for _, _, _, estimand in every if estimand.what in there]
 
 
@@ -124,7 +135,7 @@ def _strip(found: Results, claim: Claim, estimand: Estimand) -> Strip:
         group["effect"].tolist(),
         estimand.predicted or 0,
         (judged["low"], judged["high"]),
-        tuple(claims.papers(estimand).values()),
+        tuple(papers(estimand).values()),
     )
 
 
@@ -149,7 +160,7 @@ def _panels(found: Results, claim: Claim, listed: list[Estimand]) -> dict[str, l
     """The effects that share an axis, in the order of the claim."""
     panels: dict[str, list[Strip]] = {}
     for estimand in listed:
-        measure = estimand.terms[0][2].name if isinstance(estimand, claims.Contrast) else ""
+        measure = estimand.terms[0][2].name if isinstance(estimand, Contrast) else ""
         axis = "correlation r" if isinstance(estimand, Association) else SCALES.get(measure, f"difference in {measure}")
         panels.setdefault(axis, []).append(_strip(found, claim, estimand))
     return panels
@@ -158,7 +169,7 @@ def _panels(found: Results, claim: Claim, listed: list[Estimand]) -> dict[str, l
 def _said(panels: Mapping[str, list[Strip]]) -> str:
     """Each effect of some panels, for those who cannot see them."""
     strips = [strip for panel in panels.values() for strip in panel]
-    return "; ".join(f"{strip.label}: {', '.join(claims.signed(value) for value in strip.values)}" for strip in strips)
+    return "; ".join(f"{strip.label}: {', '.join(signed(value) for value in strip.values)}" for strip in strips)
 
 
 @_exhibit
@@ -259,11 +270,8 @@ def everything(found: Results, key: str) -> Exhibit:
             group = select(found.effects, claim=key, what=estimand.what)
             what = f"<b>{html.escape(estimand.what)}</b>" if estimand is claim.primary else html.escape(estimand.what)
             row = {"": what, "sign": {1: "+", -1: "−"}.get(estimand.predicted or 0, "")}
-            row |= {
-                f"seed {seed}": claims.signed(effect)
-                for seed, effect in zip(group["seed"], group["effect"], strict=True)
-            }
-            rows.append(row | {"the paper": claims.papers_in_words(estimand)})
+            row |= {f"seed {seed}": signed(effect) for seed, effect in zip(group["seed"], group["effect"], strict=True)}
+            rows.append(row | {"the paper": papers_in_words(estimand)})
     if not rows:
         raise IncompleteError(f"the grid has no cells for claim {key}")
     frame = pd.DataFrame(rows).fillna("").set_index("")
@@ -328,7 +336,7 @@ def affinity(found: Results) -> Exhibit:
     """The paper's affinity of each of the eight trials, ours and its own."""
     table = _two(found)
     theirs = paper.trials("cifar100")["affinity"]
-    marks = {(pair, student): float(theirs[pair, student]) for pair in claims.PAIRS for student in claims.STUDENTS}
+    marks = {(pair, student): float(theirs[pair, student]) for pair in PAIRS for student in STUDENTS}
     drawn = figures.by_cell(table, "affinity", view="own", form="paper", papers=marks)
     caption = (
         "Affinity as the paper defines it: the student's accuracy on its own views of the validation images, divided "
@@ -654,7 +662,7 @@ def tables() -> Exhibit:
     return Exhibit("tables", explorers.paper_tables(), caption, "The paper's eight trials.", paper_card("tables"))
 
 
-PAIRS = {
+PLOTTED_TOGETHER = {
     "IoU and accuracy": ("attention_iou", "accuracy"),
     "agreement and accuracy": ("agreement", "accuracy"),
     "IoU and affinity": ("attention_iou", "affinity"),
@@ -676,7 +684,7 @@ def paper_held_fixed() -> Exhibit:
             title: " / ".join(_r(value(x, y, dataset)) for dataset in paper.MEASURED)
             for title, value in columns.items()
         }
-        for pair, (x, y) in PAIRS.items()
+        for pair, (x, y) in PLOTTED_TOGETHER.items()
     }
     caption = (
         "Pearson's r in the paper's tables: CIFAR-100 / its long tail / ImageNet-LT. Over all eight trials, with the "
@@ -689,24 +697,24 @@ def paper_held_fixed() -> Exhibit:
 
 def paper_contrasts() -> Exhibit:
     """Contrasts in the paper's own tables."""
-    pairs, students = claims.PAIRS, claims.STUDENTS
+    pairs, students = PAIRS, STUDENTS
     both = {
         "strong − weak student, mean over teachers": ([(p, "strong") for p in pairs], [(p, "weak") for p in pairs]),
         "strong − weak teachers, strong student": ([(_STRONG, "strong")], [(_WEAK, "strong")]),
         "strong − weak teachers, weak student": ([(_STRONG, "weak")], [(_WEAK, "weak")]),
         "mixed − pure teachers, strong student": (
-            [(p, "strong") for p in claims.MIXED],
-            [(p, "strong") for p in claims.PURE],
+            [(p, "strong") for p in MIXED],
+            [(p, "strong") for p in PURE],
         ),
         "mixed − pure teachers, both students": (
-            [(p, s) for p in claims.MIXED for s in students],
-            [(p, s) for p in claims.PURE for s in students],
+            [(p, s) for p in MIXED for s in students],
+            [(p, s) for p in PURE for s in students],
         ),
     }
     measures = {"IoU": "attention_iou", "agreement": "agreement", "accuracy": "accuracy", "gap": "train_validation_gap"}
     rows = {
         name: {
-            title: " / ".join(claims.signed(paper.contrast(measure, dataset, *sides)) for dataset in paper.MEASURED)
+            title: " / ".join(signed(paper.contrast(measure, dataset, *sides)) for dataset in paper.MEASURED)
             for title, measure in measures.items()
         }
         for name, sides in both.items()
@@ -728,7 +736,7 @@ def paper_halves() -> Exhibit:
         rows[paper.TITLES[dataset]] = {}
         for title, measure in measures.items():
             change = half[measure] - whole[measure]
-            said = f"{claims.signed(float(change.mean()))}; falls in {int((change < 0).sum())} of {len(change)}"
+            said = f"{signed(float(change.mean()))}; falls in {int((change < 0).sum())} of {len(change)}"
             rows[paper.TITLES[dataset]][title] = said
     caption = "Half images minus whole ones in tables C.2 to C.4: the mean over eight trials, and in how many it falls."
     frame = pd.DataFrame.from_dict(rows, orient="index")
@@ -860,7 +868,7 @@ def unlike(found: Results) -> Exhibit:
             "": f"<b>{html.escape(row['what'])}</b>" if row["primary"] else html.escape(row["what"]),
             "column": row["column"],
             "predicted": "+" if row["predicted"] > 0 else "−",
-            "effect": claims.signed(row["effect"]),
+            "effect": signed(row["effect"]),
             "seeds as predicted": f"{round(row['share'] * row['seeds'])} of {row['seeds']}",
         }
         for row in apart.to_dict("records")
@@ -905,7 +913,7 @@ def suspects(found: Results) -> Exhibit:
         "error consistency of student and teachers": both("error_consistency", "student", True, against="ensemble"),
     }
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["weak", "strong"])
-    shown = frame.map("{:.3f}".format).assign(difference=(frame["strong"] - frame["weak"]).map(claims.signed))
+    shown = frame.map("{:.3f}".format).assign(difference=(frame["strong"] - frame["weak"]).map(signed))
     caption = "Weak and strong networks, means over seeds; a distilled student has two teachers augmented as itself."
     return Exhibit("suspects", shown, caption, "What else augmentation moves")
 
@@ -922,7 +930,7 @@ def exploratory() -> Exhibit:
             "our reading of the abstract": html.escape(claim.statement),
             "what decided": html.escape(claim.primary.what),
             "predicted": {1: "+", -1: "−"}[claim.primary.predicted or 1],
-        } | {f"seed {seed}": claims.signed(effect) for seed, effect in zip(group["seed"], group["effect"], strict=True)}
+        } | {f"seed {seed}": signed(effect) for seed, effect in zip(group["seed"], group["effect"], strict=True)}
     caption = (
         "The exploratory seeds, profile cpu-scratch: teachers from fresh weights, judged by C1 to C8. No verdict is "
         "drawn from them."
@@ -937,7 +945,7 @@ def beside(live: Results) -> Exhibit:
     deciding = live.verdicts.loc[live.verdicts["primary"], ["claim", "what"]]
     both = diff.compare(live, published).merge(deciding).set_index("claim")
     frame = both[["what", "ours", "theirs", "agree"]].rename_axis(None)
-    frame = frame.assign(**{name: frame[name].map(claims.signed) for name in ("ours", "theirs")})
+    frame = frame.assign(**{name: frame[name].map(signed) for name in ("ours", "theirs")})
     caption = "The effect that decides each claim: as just trained, as published, and whether they agree."
     return Exhibit("beside", frame, caption, "Just trained beside published", card(live, "kdnb.book.exhibits.beside"))
 

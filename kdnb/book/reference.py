@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 from kdnb.book import figures, opening
 from kdnb.evidence import claims, results, sampling
 from kdnb.evidence import power as power_of
+from kdnb.evidence.estimands import papers, papers_in_words, signed
+from kdnb.evidence.judging import columns_part
 from kdnb.study import cost as costs
 from kdnb.study import grid, profile
 from kdnb.training import spec
@@ -302,13 +304,13 @@ def declared() -> str:
         ]
         parts += [f"Where: {claim.where}. What would contradict it: {claim.contradiction}.", ""]
         parts += [f"*{claim.note[0].upper() + claim.note[1:]}.*", ""] if claim.note else []
-        rows = [each for each in claims.estimands(declared) if each[0] is claim]
+        rows = [each for each in declared.estimands() if each[0] is claim]
         if rows:
             parts += ["| column | effect | sign | the paper's own |", "|---|---|:-:|---|"]
         for _, column, primary, estimand in rows:
             what = estimand.what.replace("|", "\\|")
             shown = f"**{what}** (primary, margin ±{claim.margin:g})" if primary else what
-            parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {claims.papers_in_words(estimand)} |")
+            parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {papers_in_words(estimand)} |")
         parts.append("")
     return "\n".join(parts)
 
@@ -328,7 +330,7 @@ def seeds(folder: Path) -> str:
         "",
     ]
     for claim in declared.claims:
-        rows = [each for each in claims.estimands(declared) if each[0] is claim]
+        rows = [each for each in declared.estimands() if each[0] is claim]
         rows = [each for each in rows if (effects["what"] == each[3].what).any()]
         if not rows:
             continue
@@ -340,35 +342,30 @@ def seeds(folder: Path) -> str:
             of = effects[(effects["claim"] == claim.key) & (effects["what"] == estimand.what)].set_index("seed")[
                 "effect"
             ]
-            shown = [claims.signed(of[seed]) if seed in of.index else "" for seed in found.seeds]
+            shown = [signed(of[seed]) if seed in of.index else "" for seed in found.seeds]
             what = estimand.what.replace("|", "\\|")
             what = f"**{what}**" if primary else what
-            paper = claims.papers_in_words(estimand)
+            paper = papers_in_words(estimand)
             parts.append(f"| {column} | {what} | {_SIGNS[estimand.predicted]} | {' | '.join(shown)} | {paper} |")
         parts.append("")
         if claim.primary is not None:
             parts += [_judged(judged[(judged["claim"] == claim.key) & judged["primary"]].iloc[0])]
             over_images = sampling.intervals(found, claim.primary)
             if over_images:
-                ranges = [
-                    f"seed {seed} {claims.signed(low)} to {claims.signed(high)}"
-                    for seed, (low, high) in over_images.items()
-                ]
+                ranges = [f"seed {seed} {signed(low)} to {signed(high)}" for seed, (low, high) in over_images.items()]
                 parts.append(
                     f"Other validation images would give: {'; '.join(ranges)} (95 %, paired bootstrap over images)."
                 )
-            apart = claims.parts(claim, judged[judged["claim"] == claim.key])
+            apart = columns_part(claim, judged[judged["claim"] == claim.key])
             parts += [f"The columns part: {apart}." if apart else "", ""]
     return "\n".join(parts)
 
 
 def _judged(row: pd.Series) -> str:
-    ends = (
-        ""
-        if math.isnan(row["low"])
-        else f", 95 % over seeds {claims.signed(row['low'])} to {claims.signed(row['high'])}"
+    ends = "" if math.isnan(row["low"]) else f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
+    return (
+        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
     )
-    return f"Primary: {claims.signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
 
 
 def power(folder: Path) -> str:
@@ -390,8 +387,8 @@ def power(folder: Path) -> str:
     ]
     for measure, spread in power_of.spread(found).items():
         seen = " | ".join(f"{spread * power_of.smallest_effect(seeds):.3f}" for seeds in (5, 8))
-        printed = [each for each in theirs[measure] if each is not None and claims.papers(each)]
-        own = "; ".join(f"{each.what}: {claims.papers_in_words(each)}" for each in printed)
+        printed = [each for each in theirs[measure] if each is not None and papers(each)]
+        own = "; ".join(f"{each.what}: {papers_in_words(each)}" for each in printed)
         rows.append(f"| {measure} | {spread:.4f} | {seen} | {own} |")
     return "\n".join(rows)
 

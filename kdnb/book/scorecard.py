@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kdnb.evidence import claims
-from kdnb.evidence.claims import FACTOR, PLOTTED, Claim, Estimand
+from kdnb.evidence import judging
+from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
+from kdnb.evidence.estimands import Estimand, papers, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 
@@ -44,14 +45,14 @@ def _claim(found: Results, claim: Claim, *, linked: bool) -> str:
 
 def _column(found: Results, claim: Claim, estimand: Estimand, title: str) -> str:
     values = select(found.effects, claim=claim.key, what=estimand.what)["effect"].tolist()
-    papers = list(claims.papers(estimand).values())
+    theirs = list(papers(estimand).values())
     if not values:
         return f'<div><h4>{title}</h4><p class="kdnb-lacking">not in these results</p></div>'
     badge, kind = _badge(found, claim, estimand, values)
-    said = f"{estimand.what}: {', '.join(claims.signed(value) for value in values)}"
-    if papers:
-        said += f"; the paper {claims.papers_in_words(estimand)}"
-    strip = _strip(values, papers, estimand.predicted or 0, said)
+    said = f"{estimand.what}: {', '.join(signed(value) for value in values)}"
+    if theirs:
+        said += f"; the paper {papers_in_words(estimand)}"
+    strip = _strip(values, theirs, estimand.predicted or 0, said)
     return f'<div><h4>{title}</h4>{strip}<p><span class="kdnb-badge kdnb-{kind}">{html.escape(badge)}</span></p></div>'
 
 
@@ -104,18 +105,18 @@ def _behind(found: Results, claim: Claim) -> str:
             continue
         group = select(found.effects, claim=claim.key, what=estimand.what)
         seeds = ", ".join(
-            f"seed {seed} {claims.signed(effect)}" for seed, effect in zip(group["seed"], group["effect"], strict=True)
+            f"seed {seed} {signed(effect)}" for seed, effect in zip(group["seed"], group["effect"], strict=True)
         )
         row = select(judged, what=estimand.what).iloc[0]
         says = f"{html.escape(estimand.what)}; the paper predicts {_side(estimand)}. {seeds}"
-        says += f"; mean {claims.signed(row['effect'])}"
+        says += f"; mean {signed(row['effect'])}"
         says += _interval(row)
         if estimand is claim.primary:
             says += f". p = {row['p']:.3f}, Holm over {int(judged_primaries(found))} primaries {row['p_holm']:.3f}"
-        if claims.papers(estimand):
-            says += f". The paper's own: {claims.papers_in_words(estimand)} (CIFAR-100, its long tail, ImageNet-LT)"
+        if papers(estimand):
+            says += f". The paper's own: {papers_in_words(estimand)} (CIFAR-100, its long tail, ImageNet-LT)"
         rows.append(f"<dt>{title}</dt><dd>{says}.</dd>")
-    apart = claims.parts(claim, judged) if not judged.empty else ""
+    apart = judging.columns_part(claim, judged) if not judged.empty else ""
     rows.append(f"<dt>against it</dt><dd>{html.escape(claim.contradiction)}.</dd>")
     rows += [f"<dt>the columns part</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
     rows += [f"<dt>note</dt><dd>{html.escape(claim.note)}.</dd>"] if claim.note else []
@@ -135,4 +136,4 @@ def _side(estimand: Estimand) -> str:
 def _interval(row: pd.Series) -> str:
     if pd.isna(row["low"]):
         return ""
-    return f", 95 % over seeds {claims.signed(row['low'])} to {claims.signed(row['high'])}"
+    return f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"

@@ -11,8 +11,9 @@ import pandas as pd
 from kdnb.book import figures
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims, curves, paper, results
-from kdnb.evidence.claims import FACTOR, PLOTTED, Association, signed
+from kdnb.evidence import curves, judging, paper, results
+from kdnb.evidence.claims import FACTOR, PLOTTED
+from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 from kdnb.study import grid
@@ -82,7 +83,7 @@ def _cells(found: Results, measure: str, against: str = "", **where: str) -> pd.
     table = figures.plain(found.table)
     asked = {"role": "student", "measure": measure, "form": "textbook", "split": "validation", "view": "clean"} | where
     rows = select(table, against=against, **asked)
-    rows = rows[rows["teachers"].isin(claims.PAIRS)]
+    rows = rows[rows["teachers"].isin(PAIRS)]
     if rows.empty:
         raise IncompleteError(f"the eight trials in {measure}")
     return rows.pivot(index="seed", columns=["teachers", "student"], values="value")
@@ -98,7 +99,7 @@ def answer(found: Results, key: str) -> Said:
     plotted = claim.plotted[0] if claim.plotted else None
     if plotted is not None and plotted.predicted and not select(found.effects, claim=key, what=plotted.what).empty:
         values = _effects(found, key, plotted.what)
-        theirs = claims.papers_in_words(plotted)
+        theirs = papers_in_words(plotted)
         theirs = f"; in its own tables {theirs}" if theirs else ""
         shown = ", ".join(signed(value) for value in values)
         lines.append(
@@ -119,7 +120,7 @@ def answer(found: Results, key: str) -> Said:
     sure = f"**{judged['verdict'].capitalize()}** by the rule that was declared beforehand"
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
-    apart = claims.parts(claim, select(found.verdicts, claim=key))
+    apart = judging.columns_part(claim, select(found.verdicts, claim=key))
     lines.append(f"{sure} ({found.scale}).{f' The two columns part: {apart}.' if apart else ''}")
     return Said(" ".join(lines))
 
@@ -353,8 +354,8 @@ def cause_in_common(found: Results) -> str:
         values, rest = _effects(found, key, whole.what), _effects(found, key, claim.primary.what)
         lines.append(
             f"{name} and accuracy: r = {_moved(values, 2)} over all eight trials and {_moved(rest, 2)} with the "
-            f"student's augmentation taken off (the paper's tables: {claims.papers_in_words(whole)} and "
-            f"{claims.papers_in_words(claim.primary)})"
+            f"student's augmentation taken off (the paper's tables: {papers_in_words(whole)} and "
+            f"{papers_in_words(claim.primary)})"
         )
     return f"{lines[0][0].upper()}{lines[0][1:]}. {lines[1][0].upper()}{lines[1][1:]}."
 

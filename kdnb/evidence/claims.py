@@ -8,221 +8,35 @@ A claim of K has two columns. *As plotted* is the paper's own form: the eight tr
 strong and a weak or a strong student, on training images under each trial's own views, with strength measured as the
 student's affinity. It gets a sign in each seed and no p: eight points that share teachers, in two clusters. *One factor at a
 time* is a contrast in which one thing differs; of these, one *primary* for each claim gets a verdict
-(`kdnb.evidence.statistics`), and all else is shown beside it.
-
-Everything is selected by the table's columns. Trials are students of the objective ``kd`` whose teachers all have the study's
-default origin, which is that of its first teacher; cells of another origin are only found where an estimand asks for them.
+(`kdnb.evidence.judging`), and all else is shown beside it.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Literal, cast
-
-import numpy as np
-import pandas as pd
+from typing import Literal
 
 from kdnb.errors import ProfileError
 from kdnb.evidence import paper
-from kdnb.evidence.statistics import bootstrap_interval, holm, interval, sign_flip_p, verdict
-
-Sign = Literal[-1, 1]
-
-WEAK, STRONG = "weak", "strong"
-STUDENTS = (WEAK, STRONG)
-PURE = ("weak+weak", "strong+strong")
-MIXED = ("strong+weak", "weak+strong")
-PAIRS = ("weak+weak", "strong+weak", "weak+strong", "strong+strong")
-"""the teachers of the eight trials"""
+from kdnb.evidence.estimands import (
+    MIXED,
+    PAIRS,
+    PURE,
+    STRONG,
+    STUDENTS,
+    WEAK,
+    Association,
+    BestIs,
+    Cell,
+    Contrast,
+    Estimand,
+    Measure,
+    OfReference,
+    PaperValue,
+    Sign,
+)
 
 PLOTTED, FACTOR = "as plotted", "one factor at a time"
-
-
-# -- what is looked up in a table ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A student of the grid, or, with no student, several teachers together."""
-
-    teachers: str
-    student: str = ""
-    objective: str = "kd"
-    """none without teachers"""
-    origins: str = "A"
-    """of its teachers, as letters: A is the default origin, B another; one letter stands for all of them"""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured of a cell: the table's columns that are not the cell's."""
-
-    name: str
-    form: str = "textbook"
-    split: str = "validation"
-    view: str = "clean"
-    """``own``; of teachers together, the student's augmentation stands for it"""
-    against: str = ""
-    method: str = ""
-    of_teachers: bool = False
-    """measured of the cell's teachers together, not of its student"""
-
-
-class Index:
-    """A table, looked up by column."""
-
-    _KEY = (
-        "role",
-        "teachers",
-        "origin",
-        "student",
-        "objective",
-        "measure",
-        "form",
-        "split",
-        "view",
-        "against",
-        "method",
-    )
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        columns = [table[name].tolist() for name in ("seed", *self._KEY)]
-        self._values = dict(zip(zip(*columns, strict=True), table["value"].tolist(), strict=True))
-        self.seeds = tuple(int(seed) for seed in dict.fromkeys(table["seed"]))
-        teachers = table[table["role"] == "teacher"]
-        self._origins = list(dict.fromkeys(teachers["origin"]))
-        students = table[(table["role"] == "student") & (table["objective"] == "kd")]
-        found = dict.fromkeys(zip(students["teachers"], students["origin"], students["student"], strict=True))
-        self.trials = [Cell(t, s) for t, origin, s in found if origin == self._origin(Cell(t, s))]
-        """the kd students of the default origin, of any number of teachers"""
-
-    def _origin(self, cell: Cell) -> str | None:
-        """What the column says for a cell's origins; None where the table has no such origin."""
-        if not cell.teachers:
-            return ""
-        count = cell.teachers.count("+") + 1
-        letters = cell.origins if len(cell.origins) > 1 else cell.origins * count
-        places = ["AB".index(letter) for letter in letters]
-        return "+".join(self._origins[place] for place in places) if max(places) < len(self._origins) else None
-
-    def value(self, seed: int, cell: Cell, measure: Measure) -> float | None:
-        """The number, None where the table has none or it is not finite."""
-        origin = self._origin(cell)
-        if origin is None:
-            return None
-        parts: tuple[str, ...] = ("student", cell.teachers, origin, cell.student, cell.objective)
-        view = measure.view
-        if measure.of_teachers:
-            parts = ("ensemble", cell.teachers, origin, "", "")
-            view = cell.student if view == "own" else view
-        key = (seed, *parts, measure.name, measure.form, measure.split, view, measure.against, measure.method)
-        value = self._values.get(key)
-        return None if value is None or not math.isfinite(value) else float(value)
-
-    def reference(self, seed: int, measure: Measure) -> float | None:
-        """Of the network trained on clean images."""
-        parts = ("reference", "", "", "", "")
-        value = self._values.get((seed, *parts, measure.name, measure.form, measure.split, measure.view, "", ""))
-        return None if value is None else float(value)
-
-
-# -- estimands -------------------------------------------------------------------------------------------------------
-
-PaperValue = Callable[[str], float]
-"""data set → the paper's own value, NaN where its tables have none"""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A sum of weighted cells within a seed, such as the mean over teachers of strong − weak students."""
-
-    what: str
-    terms: tuple[tuple[float, Cell, Measure], ...]
-    predicted: Sign | None
-    """the sign that the paper predicts; None where it predicts none"""
-    paper: PaperValue | None = None
-
-    def in_seed(self, index: Index, seed: int) -> float | None:
-        total = 0.0
-        for weight, cell, measure in self.terms:
-            value = index.value(seed, cell, measure)
-            if value is None:
-                return None
-            total += weight * value
-        return total
-
-
-@dataclass(frozen=True)
-class Association:
-    """Pearson's correlation of two measures over trials. It shows no cause: augmentation moves both."""
-
-    what: str
-    x: Measure
-    y: Measure
-    predicted: Sign
-    within: Literal["", "student", "teachers"] = ""
-    """the part whose means are taken off both measures first, so that the rest is alike in it"""
-    cells: tuple[Cell, ...] = tuple(Cell(pair, student) for pair in PAIRS for student in STUDENTS)
-    """empty for all kd students of the default origin"""
-    paper: PaperValue | None = None
-
-    def in_seed(self, index: Index, seed: int) -> float | None:
-        rows = []
-        for cell in self.cells or index.trials:
-            x, y = index.value(seed, cell, self.x), index.value(seed, cell, self.y)
-            if x is not None and y is not None:
-                rows.append((cell.teachers, cell.student, x, y))
-            elif self.cells:
-                return None
-        if len(rows) < 3:
-            return None
-        values = np.array([row[2:] for row in rows])
-        if self.within:
-            place = ("teachers", "student").index(self.within)
-            for part in {row[place] for row in rows}:
-                same = np.array([row[place] == part for row in rows])
-                values[same] -= values[same].mean(axis=0)
-        if (values.std(axis=0) < 1e-12).any():
-            return None
-        return float(np.corrcoef(values.T)[0, 1])
-
-
-@dataclass(frozen=True)
-class BestIs:
-    """The best of some cells − the best of others, within a seed."""
-
-    what: str
-    first: tuple[Cell, ...]
-    second: tuple[Cell, ...]
-    measure: Measure
-    predicted: Sign
-    paper: PaperValue | None = None
-
-    def in_seed(self, index: Index, seed: int) -> float | None:
-        values = [[index.value(seed, cell, self.measure) for cell in cells] for cells in (self.first, self.second)]
-        if any(value is None for side in values for value in side):
-            return None
-        first, second = (max(cast(list[float], side)) for side in values)
-        return first - second
-
-
-@dataclass(frozen=True)
-class OfReference:
-    """A difference of two measures of the network trained on clean images."""
-
-    what: str
-    first: Measure
-    second: Measure
-    predicted: Sign
-    paper: PaperValue | None = None
-
-    def in_seed(self, index: Index, seed: int) -> float | None:
-        first, second = (index.reference(seed, measure) for measure in (self.first, self.second))
-        return None if first is None or second is None else first - second
-
-
-Estimand = Contrast | Association | BestIs | OfReference
 
 
 @dataclass(frozen=True)
@@ -261,6 +75,15 @@ class ClaimSet:
 
     def __getitem__(self, key: str) -> Claim:
         return next(claim for claim in self.claims if claim.key == key)
+
+    def estimands(self) -> list[tuple[Claim, str, bool, Estimand]]:
+        """(claim, column, primary, estimand), in the order in which they are shown."""
+        found: list[tuple[Claim, str, bool, Estimand]] = []
+        for claim in self.claims:
+            found += [(claim, PLOTTED, False, each) for each in claim.plotted]
+            found += [(claim, FACTOR, True, claim.primary)] if claim.primary else []
+            found += [(claim, FACTOR, False, each) for each in claim.secondary]
+        return found
 
 
 # -- building blocks -------------------------------------------------------------------------------------------------
@@ -941,192 +764,3 @@ def registered() -> tuple[ClaimSet, ...]:
 def of_profile(profile: str) -> ClaimSet:
     """The claims that a profile's results are judged by."""
     return SETS["C" if profile in _SEEN else "K"]
-
-
-# -- what a table says -----------------------------------------------------------------------------------------------
-
-
-def estimands(declared: ClaimSet) -> list[tuple[Claim, str, bool, Estimand]]:
-    """(claim, column, primary, estimand), in the order in which they are shown."""
-    found: list[tuple[Claim, str, bool, Estimand]] = []
-    for claim in declared.claims:
-        found += [(claim, PLOTTED, False, each) for each in claim.plotted]
-        found += [(claim, FACTOR, True, claim.primary)] if claim.primary else []
-        found += [(claim, FACTOR, False, each) for each in claim.secondary]
-    return found
-
-
-EFFECT_COLUMNS = ["claim", "what", "column", "primary", "seed", "effect", "predicted", "as_predicted"]
-
-
-def effects(table: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
-    """Each estimand in each seed; columns `EFFECT_COLUMNS`. Those whose cells the table lacks, or has undefined, give no row.
-
-    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that the paper predicts, 0 for none;
-    ``as_predicted`` says whether the effect has it (an effect of exactly 0 has not).
-    """
-    index = Index(table)
-    rows: list[tuple[Any, ...]] = []
-    for claim, column, primary, estimand in estimands(declared):
-        for seed in index.seeds:
-            effect = estimand.in_seed(index, seed)
-            if effect is not None:
-                sign = estimand.predicted or 0
-                rows.append((claim.key, estimand.what, column, primary, seed, effect, sign, effect * sign > 0))
-    return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
-
-
-VERDICT_COLUMNS = [
-    "claim", "what", "column", "primary", "predicted", "seeds", "effect", "low", "high", "share", "p", "p_holm", "verdict",
-]  # fmt: skip
-
-
-def verdicts(effects: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
-    """A row for each estimand over its seeds; columns `VERDICT_COLUMNS`.
-
-    ``effect`` is the mean; ``low`` and ``high`` the 95 % interval (Student's t; for correlations a bootstrap over seeds);
-    ``share`` that of seeds with the predicted sign, NaN without one. Only a primary has ``p`` (one-sided, in the predicted
-    direction), ``p_holm`` (over all primaries that the table has) and a ``verdict``; of the others these are NaN and empty.
-    """
-    kinds = {(claim.key, estimand.what): estimand for claim, _, _, estimand in estimands(declared)}
-    rows: list[dict[str, Any]] = []
-    for name, group in effects.groupby(["claim", "what"], sort=False):
-        key, what = cast(tuple[str, str], name)
-        values = group["effect"].tolist()
-        first = group.iloc[0]
-        correlated = isinstance(kinds[key, what], Association)
-        low, high = bootstrap_interval(values) if correlated else interval(values)
-        sign = int(first["predicted"])
-        row = {
-            "claim": key,
-            "what": what,
-            "column": first["column"],
-            "primary": bool(first["primary"]),
-            "predicted": sign,
-            "seeds": len(values),
-            "effect": float(np.mean(values)),
-            "low": low,
-            "high": high,
-            "share": float(group["as_predicted"].mean()) if sign else float("nan"),
-            "p": float("nan"),
-            "p_holm": float("nan"),
-            "verdict": "",
-        }
-        if row["primary"] and sign:
-            row["p"] = sign_flip_p(values, cast(Sign, sign))
-            row["verdict"] = verdict(values, cast(Sign, sign))
-        rows.append(row)
-    deciding = [row for row in rows if row["verdict"]]
-    for row, adjusted in zip(deciding, holm([row["p"] for row in deciding]), strict=True):
-        row["p_holm"] = adjusted
-    return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
-
-
-def parts(claim: Claim, of_claim: pd.DataFrame) -> str:
-    """Whether a claim's two columns part, in a sentence; empty where they do not.
-
-    They part only if the primary is contradicted while the first plot has the paper's sign in every seed, or supported while
-    it has the opposite sign in every seed, or if the primary's interval lies within the declared margin.
-
-    Args:
-        of_claim: the rows of `verdicts` of this claim.
-    """
-    primary = of_claim[of_claim["primary"]]
-    if primary.empty:
-        return ""
-    row = primary.iloc[0]
-    if claim.margin and -claim.margin <= row["low"] and row["high"] <= claim.margin:
-        return f"the effect is as good as none: its interval lies within ±{claim.margin:g}"
-    plotted = of_claim[(of_claim["column"] == PLOTTED) & (of_claim["predicted"] != 0)]
-    if plotted.empty:
-        return ""
-    share = plotted.iloc[0]["share"]
-    if row["verdict"] == "contradicted" and share == 1.0:
-        return "the plot has the paper's sign in every seed, and one factor at a time contradicts it"
-    if row["verdict"] == "supported" and share == 0.0:
-        return "one factor at a time supports the claim, and the plot has the opposite sign in every seed"
-    return ""
-
-
-def papers(estimand: Estimand) -> dict[str, float]:
-    """The paper's own values of an estimand, by data set; empty where its tables have none."""
-    if estimand.paper is None:
-        return {}
-    found = {dataset: estimand.paper(dataset) for dataset in paper.MEASURED}
-    return {dataset: value for dataset, value in found.items() if math.isfinite(value)}
-
-
-def papers_in_words(estimand: Estimand) -> str:
-    """``−0.69 / −0.77 / −0.87``: CIFAR-100, its long tail, ImageNet-LT; empty where the tables have none."""
-    return " / ".join(signed(value) for value in papers(estimand).values())
-
-
-def signed(value: float) -> str:
-    """``−0.012``, with a sign that is as wide as +."""
-    return f"{value:+.3f}".replace("-", "−")
-
-
-_WAY = {1: "up", -1: "down", 0: "no sign"}
-
-
-_READ_PAPERS = [
-    "Each line: the effect in each seed; the sign that the paper predicts; the paper's own values on CIFAR-100 / its long",
-    "tail / ImageNet-LT, where its tables have them. Only the primary (marked *) gets a verdict.",
-]
-_READ_OWN = [
-    "Each line: the effect in each seed, and the sign that was predicted. Only the primary (marked *) gets a verdict.",
-]
-
-
-def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
-    """What a table says about the claims, both columns, in words that its number of seeds can bear."""
-    judged = {(row["claim"], row["what"]): row for row in verdicts(effects, declared).to_dict("records")}
-    seeds = effects["seed"].nunique()
-    whose = "The paper's claims" if declared.name in SETS else "Your own claims"
-    lines = [
-        f"{whose} as the profile {profile} shows them ({declared.name}, version {declared.version}:",
-        f"{declared.about}).",
-    ]
-    lines += _READ_PAPERS if declared.name in SETS else _READ_OWN
-    for claim in declared.claims:
-        lines += ["", f"{claim.key}  {claim.statement} ({claim.where})"]
-        found = effects[effects["claim"] == claim.key]
-        if found.empty:
-            lines.append(f"    {claim.note or 'not in this grid'}")
-            continue
-        column = ""
-        for _, heading, primary, estimand in [each for each in estimands(declared) if each[0] is claim]:
-            group = found[found["what"] == estimand.what]
-            if group.empty:
-                continue
-            if heading != column:
-                column = heading
-                lines.append(f"    {column}")
-            shown = ", ".join(signed(value) for value in group["effect"][:8])
-            line = f"    {'*' if primary else ' '} {estimand.what}: {shown}; {_WAY[estimand.predicted or 0]}"
-            if estimand.predicted:
-                agree = int(group["as_predicted"].sum())
-                line += (
-                    f", {agree} of {len(group)}" if len(group) > 1 else (", as predicted" if agree else ", not so here")
-                )
-            if papers(estimand):
-                line += f"; paper {papers_in_words(estimand)}"
-            row = judged[claim.key, estimand.what]
-            if row["verdict"] and len(group) > 1:
-                line += f"; p = {row['p']:.3f}: {row['verdict']}"
-            lines.append(line)
-        of_claim = pd.DataFrame([row for key, row in judged.items() if key[0] == claim.key])
-        apart = parts(claim, of_claim)
-        lines += [f"      {apart}"] if apart else []
-    if seeds < 5:
-        lines += [
-            "",
-            f"{'One seed is' if seeds == 1 else f'{seeds} seeds are'} an observation, not a test: with n seeds the smallest "
-            "one-sided p is 2^-n,\nand five seeds are the least that can reach 0.05.",
-        ]
-    if profile == "smoke":
-        lines.append(
-            "This is the smallest profile: tiny networks, 300 scanned digits, a few epochs. It shows that the whole path\n"
-            "works; a sign that agrees or disagrees here says nothing about the paper."
-        )
-    return "\n".join(lines)

@@ -28,7 +28,8 @@ import numpy as np
 import pandas as pd
 
 from kdnb.evidence import claims, measures
-from kdnb.evidence.claims import ACCURACY, Association, Cell, Claim, Contrast, Estimand, Index, Measure
+from kdnb.evidence.claims import ACCURACY, Claim
+from kdnb.evidence.estimands import MIXED, PAIRS, PURE, STUDENTS, Association, Cell, Contrast, Estimand, Index, Measure
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 
@@ -201,9 +202,9 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     table = found.specifications
     origin = found.table.loc[found.table["role"] == "teacher", "origin"].iloc[0]
-    table = table[table["teachers"].isin(claims.PAIRS) & (table["origin"] == f"{origin}+{origin}")]
+    table = table[table["teachers"].isin(PAIRS) & (table["origin"] == f"{origin}+{origin}")]
     table = table.assign(chance=table["per_image"] - table["chance"], threshold=table["threshold"].map("{:.1f}".format))
-    trials = [Cell(pair, student) for pair in claims.PAIRS for student in claims.STUDENTS]
+    trials = [Cell(pair, student) for pair in PAIRS for student in STUDENTS]
     for seed in index.seeds:
         accuracy = [index.value(seed, cell, ACCURACY) for cell in trials]
         of_seed = select(table, seed=seed)
@@ -212,14 +213,14 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
             for words, column in COUNTED.items():
                 where = {"map": method, "threshold": threshold, "counted": words, "images": split}
                 by_view = group.pivot(index="teachers", columns="view", values=column)
-                if not set(claims.PAIRS) <= set(by_view.index):
+                if not set(PAIRS) <= set(by_view.index):
                     continue
                 declared = (
                     method == claims.IOU.method and threshold == "0.4" and words == "per image" and split == "train"
                 )
                 for view in by_view:
                     iou = by_view[view]
-                    effect = float(iou[list(claims.MIXED)].mean() - iou[list(claims.PURE)].mean())
+                    effect = float(iou[list(MIXED)].mean() - iou[list(PURE)].mean())
                     choices = where | {"view": str(view)}
                     rows.append(_row(claims.K4, choices, seed, effect, effect, declared and view == "clean"))
                 if None in accuracy:
@@ -242,7 +243,7 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
 def _correlation(x: list[float], y: list[float], trials: list[Cell], *, fixed: bool) -> float | None:
     values = np.array([x, y])
     if fixed:
-        for student in claims.STUDENTS:
+        for student in STUDENTS:
             same = np.array([cell.student == student for cell in trials])
             values[:, same] -= values[:, same].mean(axis=1, keepdims=True)
     if not np.isfinite(values).all() or (values.std(axis=1) < 1e-12).any():

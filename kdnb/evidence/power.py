@@ -9,7 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from kdnb.evidence.claims import ACCURACY, AGREEMENT, ECE, IOU, STRONG, WEAK, Cell, Contrast, Index, Measure
+from kdnb.evidence.claims import ACCURACY, AGREEMENT, ECE, IOU
+from kdnb.evidence.estimands import STRONG, WEAK, Cell, Contrast, Index, Measure
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL, sign_flip_p
 

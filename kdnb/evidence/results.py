@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims, crate
+from kdnb.evidence import claims, crate, judging
 from kdnb.evidence.claims import ClaimSet
 from kdnb.evidence.predictions import Predictions, unpack
 from kdnb.paths import CHECKOUT
@@ -212,13 +212,13 @@ class Results:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """`kdnb.evidence.claims.effects` of the table, for `claim_set`."""
-        return claims.effects(self.table, self.claim_set)
+        """`kdnb.evidence.judging.effects` of the table, for `claim_set`."""
+        return judging.effects(self.table, self.claim_set)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """`kdnb.evidence.claims.verdicts` of the effects, and ``scale``."""
-        return claims.verdicts(self.effects, self.claim_set).assign(scale=self.scale)
+        """`kdnb.evidence.judging.verdicts` of the effects, and ``scale``."""
+        return judging.verdicts(self.effects, self.claim_set).assign(scale=self.scale)
 
     @cached_property
     def explorer(self) -> Explorer:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kdnb.evidence.claims import ACCURACY, AGREEMENT, Cell, Contrast, Estimand
+from kdnb.evidence.claims import ACCURACY, AGREEMENT
+from kdnb.evidence.estimands import Cell, Contrast, Estimand
 from kdnb.evidence.predictions import Predictions
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import image_interval

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kdnb.evidence import claims
+from kdnb.evidence import claims, estimands
 from kdnb.evidence.statistics import LEVEL, holm, sign_flip_p
 
 Scenario = Literal["effect", "confound", "noise"]
@@ -64,7 +64,7 @@ def simulate(scenario: Scenario, studies: int, seeds: int = 5, size: float = SIZ
         size: what is planted, in the measures' unit.
         draw: another number draws other studies.
     """
-    index = claims.Index(_table(scenario, studies * seeds, size, np.random.default_rng(draw)))
+    index = estimands.Index(_table(scenario, studies * seeds, size, np.random.default_rng(draw)))
     p: dict[str, NDArray[np.float64]] = {}
     opposite: dict[str, NDArray[np.float64]] = {}
     for claim in primaries():
@@ -77,7 +77,7 @@ def simulate(scenario: Scenario, studies: int, seeds: int = 5, size: float = SIZ
     return Judged(p, opposite, plotted)
 
 
-def _effects(index: claims.Index, estimand: claims.Estimand) -> NDArray[np.float64]:
+def _effects(index: estimands.Index, estimand: estimands.Estimand) -> NDArray[np.float64]:
     return np.array([estimand.in_seed(index, seed) for seed in index.seeds], dtype=np.float64)
 
 
@@ -86,7 +86,7 @@ def _table(scenario: Scenario, seeds: int, size: float, rng: np.random.Generator
     numbers, parts = np.arange(seeds), []
     planted = size if scenario == "effect" else 0.0
 
-    def add(value: NDArray[np.float64], measure: claims.Measure, **cell: str) -> None:
+    def add(value: NDArray[np.float64], measure: estimands.Measure, **cell: str) -> None:
         columns = {"role": "student", "origin": "A+A", "objective": "kd", "student": "", "teachers": ""} | cell
         of = {"measure": measure.name, "form": measure.form, "split": measure.split, "view": measure.view}
         of |= {"against": measure.against, "method": measure.method}
@@ -96,9 +96,9 @@ def _table(scenario: Scenario, seeds: int, size: float, rng: np.random.Generator
         return mean + SPREAD * rng.standard_normal(seeds)
 
     own_agreement = replace(claims.AGREEMENT, split="train", view="own")
-    for pair in claims.PAIRS:
-        mixed = pair in claims.MIXED
-        for view in ("clean", *claims.STUDENTS):
+    for pair in estimands.PAIRS:
+        mixed = pair in estimands.MIXED
+        for view in ("clean", *estimands.STUDENTS):
             value = noise(0.6) - planted * mixed
             add(value, replace(claims.IOU, view=view), role="ensemble", teachers=pair, objective="")
             seen = value
@@ -109,15 +109,15 @@ def _table(scenario: Scenario, seeds: int, size: float, rng: np.random.Generator
             accuracy = noise(0.3) + planted * mixed
             if scenario == "effect":
                 accuracy = accuracy - (seen - 0.6) - (agreement - 0.5)
-            strong = view == claims.STRONG
+            strong = view == estimands.STRONG
             shift = 3 * size if scenario == "confound" else planted
             add(agreement - strong * shift, own_agreement, teachers=pair, student=view)
             add(accuracy + strong * shift, claims.ACCURACY, teachers=pair, student=view)
             add(noise(0.6) - planted * strong, claims.AGREEMENT, teachers=pair, student=view)
             add(noise(0.1) - planted * strong, claims.ECE, teachers=pair, student=view)
-    for pair, student in product(claims.PURE, claims.STUDENTS):
+    for pair, student in product(estimands.PURE, estimands.STUDENTS):
         add(noise(0.6) - 2 * planted, claims.AGREEMENT, teachers=pair, student=student, objective="zscore")
-    for objective, student in product(("half-LR", "half-LL", "half-RR"), claims.STUDENTS):
+    for objective, student in product(("half-LR", "half-LL", "half-RR"), estimands.STUDENTS):
         lower = planted * (objective == "half-LR")
         add(noise(0.5) - lower, claims.AGREEMENT, teachers="weak+weak", student=student, objective=objective)
     origin = pd.DataFrame({"seed": numbers, "value": 0.0, "role": "teacher", "teachers": "weak", "origin": "A"})
