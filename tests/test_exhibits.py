@@ -157,6 +157,26 @@ def test_an_effect_without_the_papers_sign_is_listed_and_no_other(found: Results
     assert list(shown["effect"]) == [estimands.signed(effect) for effect in apart["effect"]]
 
 
+def test_an_exploratory_study_stands_beside_the_books_own_and_the_paper(found: Results, small: Results) -> None:
+    """Each deciding effect, recomputed from the effects, and the paper's of the data set that is named."""
+    exhibit = exhibits.elsewhere(found, "smoke", "cifar100-imb100")
+    shown = exhibit.shown
+    assert isinstance(shown, pd.DataFrame)
+    for key, row in shown.iterrows():
+        primary = claims.SETS["K"][str(key)].primary
+        assert primary is not None
+        theirs = select(small.effects, claim=key, what=primary.what)["effect"]
+        ours = select(found.effects, claim=key, what=primary.what)["effect"].mean()
+        assert (row["seed 0"], row["cpu, mean"]) == (estimands.signed(theirs.iloc[0]), estimands.signed(ours))
+        printed = estimands.papers(primary).get("cifar100-imb100")
+        assert row["the paper"] == ("" if printed is None else estimands.signed(printed))
+    assert list(shown.index) == CLAIMS
+    assert (shown["the paper"] != "").any()
+    assert "its long tail" in exhibit.caption
+    assert "--profile smoke" in exhibit.html
+    assert "the paper" not in exhibits.elsewhere(found, "smoke").shown
+
+
 def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
     shown = exhibits.paper_contrasts().shown
     assert isinstance(shown, pd.DataFrame)

@@ -5,9 +5,9 @@ import nbformat
 import papermill
 import pytest
 
-from kdnb.evidence import results
+from kdnb.evidence import diff, results
 from kdnb.paths import CHECKOUT as ROOT
-from tests.test_notebooks import PAGES
+from tests.test_notebooks import PAGES, UNCOMPARED, tags
 
 SMOKE = results.home() / "smoke"
 
@@ -15,35 +15,33 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 
 
 @pytest.fixture(scope="module")
-def book():
-    """What the pages show as they are."""
-    return results.read(results.published())
+def settings_apart():
+    """In how many settings ``smoke`` is another study than the book's."""
+    return len(diff.changes(results.read(str(SMOKE)), results.read(results.published())))
+
+
+def html_of(cell):
+    return "".join(output.data.get("text/html", "") for output in cell.outputs if "data" in output)
 
 
 def exhibits(notebook):
-    found = {}
-    for cell in notebook.cells:
-        shown = [o.data["text/html"] for o in cell.get("outputs", []) if "text/html" in o.get("data", {})]
-        if cell.cell_type == "code" and "start" not in cell.metadata.get("tags", []):
-            found[cell.source] = "".join(each for each in shown if "kdnb-exhibit" in each)
-    return {source: html for source, html in found.items() if html}
+    """What shows an exhibit → the exhibit, of the cells that nbval compares."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and UNCOMPARED not in tags(cell)]
+    return {cell.source: html_of(cell) for cell in cells if "kdnb-exhibit" in html_of(cell)}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_another_profile(name, tmp_path, book):
-    """Each exhibit is there, and what the banner says differs is what differs; numbers of the book's own study are not."""
-    stored = ROOT / "notebooks" / f"{name}.ipynb"
-    papermill.execute_notebook(
-        str(stored),
-        str(tmp_path / "out.ipynb"),
-        {"profile": "smoke", "results": str(SMOKE)},
-        progress_bar=False,
-        cwd=str(tmp_path),
-    )
-    made, published = (nbformat.read(path, as_version=4) for path in (tmp_path / "out.ipynb", stored))
-    print(exhibits(made).keys() ^ exhibits(published).keys())
-    (start,) = [c for c in made.cells if "start" in c.metadata.get("tags", [])]
-    print(start.outputs[0].data.get("text/html", start.outputs[0].data)[:3000])
-    for k, v in exhibits(made).items():
-        print(k, v == exhibits(published).get(k))
-    assert 0
+def test_a_page_shows_another_profile(name, tmp_path, settings_apart):
+    """All of its exhibits are there, those of results are of other results, and the banner says which."""
+    stored, fresh = ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "out.ipynb"
+    asked = {"profile": "smoke", "results": str(SMOKE)}
+    papermill.execute_notebook(str(stored), str(fresh), asked, progress_bar=False, cwd=str(tmp_path))
+    of_the_book, made = (nbformat.read(path, as_version=4) for path in (stored, fresh))
+    (start,) = [cell for cell in made.cells if "start" in tags(cell)]
+    assert "Profile smoke, seed 0:" in html_of(start)
+    assert f"Differs from the published study cpu in {settings_apart} settings" in html_of(start)
+    before, after = exhibits(of_the_book), exhibits(made)
+    assert after.keys() == before.keys()
+    assert {source: html == before[source] for source, html in after.items()} == {
+        source: "found" not in source for source in after
+    }

@@ -173,3 +173,18 @@ def test_the_papers_tables_are_said_as_they_are() -> None:
 def test_the_exploratory_seeds_and_the_smallest_profile_are_said() -> None:
     assert "2 of 2 seeds" in sentences.exploratory()
     assert "43 networks" in sentences.smallest()
+
+
+def test_an_exploratory_study_is_set_beside_the_books_own(tmp_path, monkeypatch) -> None:
+    """The book's study beside itself has every sign alike; with one deciding effect turned, that one is named."""
+    found = results.read(results.home() / "cpu").judged_by("K")
+    primary = found.effects[found.effects["primary"]]
+    steady = [key for key, of in primary.groupby("claim") if abs((of["effect"] > 0).sum() * 2 - len(of)) == len(of)]
+    hold = sum(bool(of["as_predicted"].all()) for _, of in primary.groupby("claim"))
+    said = sentences.elsewhere(found, "cpu")
+    assert f"{hold} of {primary['claim'].nunique()} deciding effects have the paper's sign in every seed" in said
+    assert f"Of the {len(steady)} that have one sign in every seed of `cpu`, all have the same here." in said
+    turned = found.effects.copy()
+    turned.loc[turned["claim"] == steady[0], "effect"] *= -1
+    monkeypatch.setitem(found.__dict__, "effects", turned)
+    assert f"`cpu`, {steady[0]} has the other here." in sentences.elsewhere(found, "cpu")

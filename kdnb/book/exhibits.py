@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kdnb.book import explorers, figures, scorecard, style
-from kdnb.book.cards import card, paper_card
+from kdnb.book.cards import card, paper_card, seeds_in_words
 from kdnb.book.explorers import Interactive
 from kdnb.book.figures import Strip
 from kdnb.errors import IncompleteError
@@ -937,6 +937,40 @@ def exploratory() -> Exhibit:
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
     return Exhibit("exploratory", frame, caption, "Exploratory seeds", card(found, "kdnb.book.exhibits.exploratory"))
+
+
+def elsewhere(found: Results, profile: str, dataset: str = "") -> Exhibit:
+    """What decides each claim in an exploratory study of other images or networks, beside the page's results and the paper.
+
+    Args:
+        profile: whose published results these are.
+        dataset: that of the paper's which is like it, of `kdnb.evidence.paper.MEASURED`; empty where its tables have none.
+    """
+    other = results.read(results.home() / profile).judged_by("K")
+    rows = {}
+    for claim, _, primary, estimand in other.claim_set.estimands():
+        there = select(other.effects, claim=claim.key, what=estimand.what)
+        if not primary or there.empty:
+            continue
+        here = select(found.effects, claim=claim.key, what=estimand.what)["effect"]
+        rows[claim.key] = {
+            "what decides": html.escape(estimand.what),
+            "predicted": {1: "+", -1: "−"}[estimand.predicted or 1],
+            **{f"seed {seed}": signed(effect) for seed, effect in zip(there["seed"], there["effect"], strict=True)},
+            f"{found.profile.name}, mean": signed(float(here.mean())) if len(here) else "",
+        }
+        if dataset:
+            theirs = papers(estimand)
+            rows[claim.key] |= {"the paper": signed(theirs[dataset]) if dataset in theirs else ""}
+    caption = (
+        f"What decides each claim in {profile} ({seeds_in_words(other)}, exploratory), beside the mean over "
+        f"{seeds_in_words(found)} of {found.profile.name}. "
+    )
+    if dataset:
+        caption += f"The paper's own values are of {paper.TITLES[dataset]}. "
+    caption += "No verdict is drawn from it."
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return Exhibit("elsewhere", frame, caption, f"The claims in {profile}", card(other, "kdnb.book.exhibits.elsewhere"))
 
 
 def beside(live: Results) -> Exhibit:

@@ -549,6 +549,36 @@ def exploratory() -> Said:
     return Said(f"In these seeds, from a weak to a strong student, {'; '.join(lines)}.")
 
 
+def elsewhere(found: Results, profile: str) -> Said:
+    """Which deciding effects of an exploratory study have the paper's sign, and which have another than in the page's results.
+
+    Args:
+        profile: whose published results these are.
+    """
+    other = results.read(results.home() / profile).judged_by("K")
+    there, here = _deciding(other), _deciding(found)
+    claims = {claim.key: claim for claim in other.claim_set.claims}
+    as_predicted = [key for key, sign in there.items() if sign == getattr(claims[key].primary, "predicted", 0)]
+    steady = [key for key, sign in there.items() if sign and here.get(key)]
+    turned = [key for key in steady if there[key] != here[key]]
+    words = (
+        f"In `{profile}` ({seeds_in_words(other)}), {len(as_predicted)} of {len(there)} deciding effects have the paper's "
+        "sign in every seed. "
+    )
+    if not steady:
+        return Said(f"{words}None of them has one sign in every seed of `{found.profile.name}`.")
+    words += f"Of the {len(steady)} that have one sign in every seed of `{found.profile.name}`, "
+    if not turned:
+        return Said(f"{words}all have the same here.")
+    return Said(f"{words}{', '.join(turned)} {'has' if len(turned) == 1 else 'have'} the other here.")
+
+
+def _deciding(found: Results) -> dict[str, int]:
+    """claim → the sign that its primary has in every seed, 0 where they disagree."""
+    primary = found.effects[found.effects["primary"]]
+    return {str(key): _sign(of["effect"].tolist()) for key, of in primary.groupby("claim", sort=False)}
+
+
 def smallest() -> Said:
     """What the profile smoke trains."""
     roles = [run.spec.role for run in grid.plan(profiles.load("smoke")).study.every_run]
