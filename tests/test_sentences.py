@@ -14,7 +14,7 @@ from kdnb.evidence.results import Results, home
 OF_A_STUDY = [
     "best_mixed", "calibrated", "cause_in_common", "content_or_softness", "divergence_or_information",
     "fidelity_interaction", "fitting", "mixed_pairs", "of_this_image", "origins", "rulers", "standardised", "strongest",
-    "summary", "turning_alpha", "where_asked", "who_gains",
+    "summary", "turning_alpha", "verdicts", "where_asked", "who_gains",
 ]  # fmt: skip
 
 
@@ -72,9 +72,30 @@ def test_five_seeds_of_one_sign_are_a_verdict(sign: int, verdict: str, found: Re
     assert "as it must be" not in said
     summary = sentences.summary(five)
     assert f"9 {verdict.lower()}" in summary
-    assert f"{9 if sign > 0 else 0} of 9 do" in summary
+    every, none = (9, 0) if sign > 0 else (0, 9)
+    assert (
+        f"one factor changed at a time, {every} of 9 claims show its sign in every seed and {none} in none." in summary
+    )
     assert "all of them wait" not in summary
     assert summary.startswith("**With seeds 2, 3, 4, 5, 6:**")
+
+
+def test_verdicts_name_their_claims_what_is_as_good_as_none_and_what_holm_leaves(found: Results) -> None:
+    predicted = {(row["claim"], row["what"]): row["predicted"] or 1 for row in found.effects.to_dict("records")}
+
+    def effect(claim: str, what: str, seed: int) -> float:
+        if claim in ("K2", "K8"):
+            return 0.0001 * (-1) ** seed
+        return (-1 if claim == "K3" else 1) * predicted[claim, what] * (0.3 + 0.001 * seed)
+
+    lines = sentences.verdicts(made(found, 5, effect)).splitlines()
+    assert [re.findall(r"\bK\d", line) for line in lines] == [
+        ["K1", "K4", "K5", "K6", "K7", "K9"], ["K3"], ["K2", "K8"], ["K2", "K8"], [],
+    ]  # fmt: skip
+    assert lines[1] == "- **Contradicted:** K3, divergent attention of the teachers causes low fidelity."
+    assert lines[4] == "- Judged 9 at once, by Holm's correction, none would be supported: that takes 8 seeds."
+    assert "6 would be supported." in sentences.verdicts(made(found, 9, effect))
+    assert "Judged" not in sentences.verdicts(made(found, 4, effect))
 
 
 def test_four_seeds_decide_nothing(found: Results) -> None:

@@ -20,6 +20,8 @@ from kdnb.study import grid
 from kdnb.study import profile as profiles
 
 SEEDS_FOR_A_VERDICT = 5
+SEEDS_FOR_HOLM = 8
+"""that nine primaries need: the least p of seven is 1/128, and nine times that is beyond 0.05"""
 
 
 class Said(str):
@@ -127,7 +129,7 @@ def answer(found: Results, key: str) -> Said:
 
 @_said
 def summary(found: Results) -> str:
-    """How many claims have the paper's sign in each column, and the verdicts."""
+    """In how many claims seeds have the paper's sign, in each column, and how many have which verdict."""
     effects = found.effects[found.effects["predicted"] != 0]
     firsts = {claim.key: claim.plotted[0].what for claim in found.claim_set.claims if claim.plotted}
     plotted = effects[(effects["column"] == PLOTTED) & (effects["what"] == effects["claim"].map(firsts))]
@@ -135,9 +137,12 @@ def summary(found: Results) -> str:
     if primary.empty:
         raise IncompleteError("any claim's primary")
 
-    def on_side(rows: pd.DataFrame) -> str:
-        means = rows.groupby("claim")[["effect", "predicted"]].mean()
-        return f"{int((means['effect'] * means['predicted'] > 0).sum())} of {len(means)}"
+    several = len(found.seeds) > 1
+
+    def shown(rows: pd.DataFrame) -> str:
+        share = rows.groupby("claim")["as_predicted"].mean()
+        words = f"{int((share == 1).sum())} of {len(share)} claims show its sign"
+        return f"{words} in every seed and {int((share == 0).sum())} in none" if several else words
 
     verdicts = found.verdicts["verdict"].value_counts()
     parts = [
@@ -148,7 +153,7 @@ def summary(found: Results) -> str:
     waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
         f"**{'So far, with' if waiting else 'With'} {seeds_in_words(found)}:** plotted as the paper plots them, "
-        f"{on_side(plotted)} claims show its sign; with one factor changed at a time, {on_side(primary)} do. "
+        f"{shown(plotted)}; with one factor changed at a time, {shown(primary)}. "
         f"By the rule: {', '.join(parts)} ({found.scale})."
     )
     if waiting:
@@ -157,6 +162,35 @@ def summary(found: Results) -> str:
             "none is left out."
         )
     return sentence
+
+
+@_said
+def verdicts(found: Results) -> str:
+    """Which claims have which verdict, which effects are as good as none, and what judging several at once does to that."""
+    judged = found.verdicts[found.verdicts["verdict"] != ""].set_index("claim")
+    claims = {key: found.claim_set[key] for key in judged.index}
+    if judged.empty:
+        raise IncompleteError("any claim's primary")
+    lines = []
+    for word in ("supported", "contradicted", "inconclusive"):
+        keys = [key for key in judged.index if judged["verdict"][key] == word]
+        # what is judged is what a statement says first, not what it takes that for
+        named = [f"{key}, {claims[key].statement.partition(':')[0]}" for key in keys]
+        if named:
+            lines.append(f"- **{word.capitalize()}:** {'; '.join(named)}.")
+    small = [key for key, claim in claims.items() if judging.as_good_as_none(claim, judged.loc[key])]
+    if small:
+        lines.append(
+            f"- Whatever their sign, the effects that decide {', '.join(small)} are as good as none: their intervals lie "
+            "within the margins that were declared."
+        )
+    if len(found.seeds) >= SEEDS_FOR_A_VERDICT:
+        passed = int((judged["p_holm"] <= 0.05).sum())
+        lines.append(
+            f"- Judged {len(judged)} at once, by Holm's correction, {passed or 'none'} would be supported"
+            f"{'' if passed or len(found.seeds) >= SEEDS_FOR_HOLM else f': that takes {SEEDS_FOR_HOLM} seeds'}."
+        )
+    return "\n".join(lines)
 
 
 # -- augmentation ----------------------------------------------------------------------------------------------------
@@ -264,7 +298,7 @@ def fidelity_interaction(found: Results) -> str:
     word = {
         -1: "They have opposite signs, so no single number says what strong views do to fidelity",
         1: "They have one sign, and differ in size",
-        0: "Of at least one of them seeds disagree on the sign",
+        0: "For at least one of them, seeds disagree on the sign",
     }[_sign(weak) * _sign(strong)]
     return (
         f"Strong views change the student's agreement with weak teachers by {_moved(weak)}, and with strong teachers "

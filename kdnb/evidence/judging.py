@@ -75,6 +75,15 @@ def verdicts(effects: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
+def as_good_as_none(claim: Claim, row: pd.Series) -> bool:
+    """Whether the interval of a claim's primary lies within the margin that was declared; False where none was.
+
+    Args:
+        row: the primary's, of `verdicts`.
+    """
+    return bool(claim.margin and -claim.margin <= row["low"] and row["high"] <= claim.margin)
+
+
 def columns_part(claim: Claim, of_claim: pd.DataFrame) -> str:
     """Whether a claim's two columns part, in a sentence; empty where they do not.
 
@@ -88,8 +97,8 @@ def columns_part(claim: Claim, of_claim: pd.DataFrame) -> str:
     if primary.empty:
         return ""
     row = primary.iloc[0]
-    if claim.margin and -claim.margin <= row["low"] and row["high"] <= claim.margin:
-        return f"the effect is as good as none: its interval lies within ±{claim.margin:g}"
+    if as_good_as_none(claim, row):
+        return f"the effect that decides is as good as none, since its interval lies within ±{claim.margin:g}"
     plotted = of_claim[(of_claim["column"] == PLOTTED) & (of_claim["predicted"] != 0)]
     if plotted.empty:
         return ""
