@@ -142,7 +142,8 @@ def summary(found: Results) -> str:
     def shown(rows: pd.DataFrame) -> str:
         share = rows.groupby("claim")["as_predicted"].mean()
         words = f"{int((share == 1).sum())} of {len(share)} claims show its sign"
-        return f"{words} in every seed and {int((share == 0).sum())} in none" if several else words
+        never = int((share == 0).sum())
+        return f"{words} in every seed{f', and {never} in no seed' if never else ''}" if several else words
 
     verdicts = found.verdicts["verdict"].value_counts()
     parts = [
