@@ -196,6 +196,23 @@ def test_the_exploratory_seeds_and_the_smallest_profile_are_said() -> None:
     assert "43 networks" in sentences.smallest()
 
 
+def test_a_studys_own_networks_say_whether_its_budget_would_pass() -> None:
+    """Recomputed by hand from the table of the book's study, which passes."""
+    found = results.read(results.home() / "cpu")
+    rows = found.table.query(
+        "measure == 'accuracy' and form == 'textbook' and split == 'validation' and view == 'clean'"
+    )
+    mean = rows.groupby(["role", "teachers", "origin", "student", "objective"])["value"].mean()
+    teachers = mean["teacher", "strong", "A", "", ""] - mean["teacher", "weak", "A", "", ""]
+    alone = mean["student", "", "", "strong", "none"] - mean["student", "", "", "weak", "none"]
+    gain = mean["student", "weak+weak", "A+A", "weak", "kd"] - mean["student", "", "", "weak", "none"]
+    shown = re.findall(r"[+−]\d\.\d{3}", sentences.budget("cpu"))
+    assert [float(each.replace("−", "-")) for each in shown[:3]] == [round(each, 3) for each in (teachers, alone, gain)]
+    assert teachers >= 0
+    assert alone >= 0
+    assert gain >= 0.03
+
+
 def test_an_exploratory_study_is_set_beside_the_books_own(tmp_path, monkeypatch) -> None:
     """The book's study beside itself has every sign alike; with one deciding effect turned, that one is named."""
     found = results.read(results.home() / "cpu").judged_by("K")

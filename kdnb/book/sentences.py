@@ -608,6 +608,30 @@ def elsewhere(found: Results, profile: str) -> Said:
     return Said(f"{words}{', '.join(turned)} {'has' if len(turned) == 1 else 'have'} the other here.")
 
 
+def budget(profile: str) -> Said:
+    """Whether a study's own networks meet the criteria of calibration: what strong augmentation does to networks without
+    teachers, and what two weak teachers are worth to a weak student, in validation accuracy.
+
+    Args:
+        profile: whose published results these are.
+    """
+    other = results.read(results.home() / profile)
+    rows = figures.plain(select(other.table, measure="accuracy", form="textbook", split="validation", view="clean"))
+
+    def of(**where: str) -> pd.Series:
+        return select(rows, **where).groupby("seed")["value"].mean()
+
+    teachers = of(role="teacher", teachers="strong") - of(role="teacher", teachers="weak")
+    alone = {student: of(role="student", objective="none", student=student) for student in ("weak", "strong")}
+    gain = of(role="student", objective="kd", teachers="weak+weak", student="weak") - alone["weak"]
+    return Said(
+        f"In `{profile}` ({seeds_in_words(other)}), strong augmentation moves the validation accuracy of teachers by "
+        f"{_moved(teachers.tolist())} and that of students without teachers by "
+        f"{_moved((alone['strong'] - alone['weak']).tolist())}; two weak teachers are worth {_moved(gain.tolist())} to a weak "
+        "student. A calibrated budget asks for at least 0, at least 0 and at least +0.030."
+    )
+
+
 def _deciding(found: Results) -> dict[str, int]:
     """claim → the sign that its primary has in every seed, 0 where they disagree."""
     primary = found.effects[found.effects["primary"]]
