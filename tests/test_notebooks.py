@@ -74,6 +74,13 @@ def test_cells_that_a_reader_sees_are_short(notebook):
             assert len(cell.source) <= 72
 
 
+def test_every_page_has_an_explorer(notebook):
+    """In a running kernel it is a live widget; tests/test_exhibits.py holds that."""
+    assert any(
+        "kdnb-explorer" in o.get("data", {}).get("text/html", "") for c in notebook.cells for o in c.get("outputs", [])
+    )
+
+
 def test_no_output_is_of_a_kind_that_nbval_skips(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

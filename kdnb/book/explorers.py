@@ -2,8 +2,8 @@
 
 An explorer is HTML: its data as JSON, a static picture of its first state, and a table. In the book, ``explorers.js`` reads
 the data and puts controls in the picture's place; where there is no script, picture and table stay. In a running notebook
-`Interactive.live` gives the same controls as Jupyter widgets, computed in Python: `kdnb.book.pages.show` displays these where a
-person runs the notebook, and the HTML elsewhere, so that no state of a widget gets into a stored notebook.
+`Interactive.live` gives the same controls as Jupyter widgets, computed in Python: an exhibit displays these where a person runs
+the notebook, and the HTML elsewhere, so that no state of a widget gets into a stored notebook.
 """
 
 import base64
