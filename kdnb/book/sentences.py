@@ -624,12 +624,18 @@ def budget(profile: str) -> Said:
     teachers = of(role="teacher", teachers="strong") - of(role="teacher", teachers="weak")
     alone = {student: of(role="student", objective="none", student=student) for student in ("weak", "strong")}
     gain = of(role="student", objective="kd", teachers="weak+weak", student="weak") - alone["weak"]
-    return Said(
+    students = alone["strong"] - alone["weak"]
+    asked = ((teachers, 0.0), (students, 0.0), (gain, 0.03))
+    met = sum(bool((values >= least).all()) for values, least in asked)
+    words = (
         f"In `{profile}` ({seeds_in_words(other)}), strong augmentation moves the validation accuracy of teachers by "
-        f"{_moved(teachers.tolist())} and that of students without teachers by "
-        f"{_moved((alone['strong'] - alone['weak']).tolist())}; two weak teachers are worth {_moved(gain.tolist())} to a weak "
-        "student. A calibrated budget asks for at least 0, at least 0 and at least +0.030."
+        f"{_moved(teachers.tolist())} and that of students without teachers by {_moved(students.tolist())}; two weak teachers "
+        f"are worth {_moved(gain.tolist())} to a weak student. A calibrated budget asks for at least 0, at least 0 and at least "
+        f"+0.030: {met} of the three hold."
     )
+    if met < len(asked):
+        words += " So the trainings are too short, and what this study says of accuracy may be underfitting."
+    return Said(words)
 
 
 def _deciding(found: Results) -> dict[str, int]:

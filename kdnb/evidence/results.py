@@ -116,7 +116,8 @@ class Results:
         if self.is_stand_in:
             return "stand-in: tiny networks on scanned digits"
         data = self.about["dataset"]
-        return f"reduced scale: {data['train'] / len(data['classes']):.0f} images a class, small networks"
+        each = data["train"] / len(data["classes"])
+        return f"reduced scale: {each:.0f} images a class{'' if each.is_integer() else ' on average'}, small networks"
 
     @property
     def exploratory(self) -> bool:
