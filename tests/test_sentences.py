@@ -209,8 +209,8 @@ def test_a_studys_own_networks_say_whether_its_budget_would_pass() -> None:
     shown = re.findall(r"[+−]\d\.\d{3}", sentences.budget("cpu"))
     assert [float(each.replace("−", "-")) for each in shown[:3]] == [round(each, 3) for each in (teachers, alone, gain)]
     assert min(teachers, alone, gain - 0.03) >= 0
-    assert sentences.budget("cpu").endswith("at least +0.030: 3 of the three hold.")
-    assert "may be underfitting" in sentences.budget("cpu-lt")
+    assert sentences.budget("cpu").endswith("0 and +0.030: 3 of the three hold.")
+    assert "may come of underfitting" in sentences.budget("cpu-lt")
 
 
 def test_an_exploratory_study_is_set_beside_the_books_own(tmp_path, monkeypatch) -> None:

@@ -630,11 +630,11 @@ def budget(profile: str) -> Said:
     words = (
         f"In `{profile}` ({seeds_in_words(other)}), strong augmentation moves the validation accuracy of teachers by "
         f"{_moved(teachers.tolist())} and that of students without teachers by {_moved(students.tolist())}; two weak teachers "
-        f"are worth {_moved(gain.tolist())} to a weak student. A calibrated budget asks for at least 0, at least 0 and at least "
-        f"+0.030: {met} of the three hold."
+        f"are worth {_moved(gain.tolist())} to a weak student. A calibrated budget asks for at least 0, 0 and +0.030: "
+        f"{met} of the three hold."
     )
     if met < len(asked):
-        words += " So the trainings are too short, and what this study says of accuracy may be underfitting."
+        words += " So the trainings are too short, and what this study says of accuracy may come of underfitting."
     return Said(words)
 
 
