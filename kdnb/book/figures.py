@@ -81,9 +81,12 @@ def to_svg(drawn: Axes | Figure | Sequence[Axes] | NDArray[Any], alt: str) -> st
     assert found is not None  # matplotlib always writes it
     width = float(found[1].split()[2])
     body = body.removeprefix(opening).replace("#000000", "currentColor").replace("'DejaVu Sans'", FAMILY)
-    used = set(re.findall(r"#([\w-]+)", body))
-    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{salt}-{match[1]}"' if match[1] in used else "", body)
-    body = re.sub(r'(url\(#|href="#)', rf"\g<1>{salt}-", body)
+    # matplotlib names by a hash of places, whose last bits the layout's solver does not always find alike: numbers do
+    names = {
+        name: f"{salt}-{n}" for n, name in enumerate(dict.fromkeys(re.findall(r'(?:url\(|href=")#([\w-]+)', body)))
+    }
+    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{names[match[1]]}"' if match[1] in names else "", body)
+    body = re.sub(r'(url\(|href=")#([\w-]+)', lambda match: f"{match[1]}#{names[match[2]]}", body)
     said = html.escape(alt.strip())
     opened = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{found[1]}" '
