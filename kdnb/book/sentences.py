@@ -598,7 +598,7 @@ def elsewhere(found: Results, profile: str) -> Said:
     turned = [key for key in steady if there[key] != here[key]]
     words = (
         f"In `{profile}` ({seeds_in_words(other)}), {len(as_predicted)} of {len(there)} deciding effects have the paper's "
-        "sign in every seed. "
+        f"sign{' in every seed' if len(other.seeds) > 1 else ''}. "
     )
     if not steady:
         return Said(f"{words}None of them has one sign in every seed of `{found.profile.name}`.")
