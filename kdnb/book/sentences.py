@@ -634,7 +634,7 @@ def budget(profile: str) -> Said:
         f"{met} of the three hold."
     )
     if met < len(asked):
-        words += " So the trainings are too short, and what this study says of accuracy may come of underfitting."
+        words += " So the trainings may be too short, and what this study says of accuracy may come of underfitting."
     return Said(words)
 
 
