@@ -226,10 +226,11 @@ def scaling(folder: Path) -> str:
     for path in sorted(folder.glob(SCALING)):
         runs = pd.read_csv(path)
         (machine,) = runs["machine"].unique()
+        (threads,) = runs["threads"].unique()
         alone = runs.sort_values("workers")["seconds"].iloc[0]
         parts += [
-            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {runs['threads'].iloc[0]} "
-            "threads a worker; the cluster's start is counted:",
+            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {threads} "
+            f"thread{'' if threads == 1 else 's'} a worker; the cluster's start is counted:",
             "",
             "| workers | seconds | faster | at best |",
             "|--:|--:|--:|--:|",
