@@ -81,7 +81,7 @@ def to_svg(drawn: Axes | Figure | Sequence[Axes] | NDArray[Any], alt: str) -> st
     assert found is not None  # matplotlib always writes it
     width = float(found[1].split()[2])
     body = body.removeprefix(opening).replace("#000000", "currentColor").replace("'DejaVu Sans'", FAMILY)
-    # matplotlib names by a hash of places, whose last bits the layout's solver does not always find alike: numbers do
+    # matplotlib names parts by a hash of their places, whose last bits differ from run to run; a number does not
     names = {
         name: f"{salt}-{n}" for n, name in enumerate(dict.fromkeys(re.findall(r'(?:url\(|href=")#([\w-]+)', body)))
     }

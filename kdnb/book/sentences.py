@@ -15,6 +15,7 @@ from kdnb.evidence import curves, judging, paper, results
 from kdnb.evidence.claims import FACTOR, PLOTTED
 from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
+from kdnb.evidence.statistics import LEVEL
 from kdnb.evidence.table import select
 from kdnb.study import grid
 from kdnb.study import profile as profiles
@@ -186,7 +187,7 @@ def verdicts(found: Results) -> str:
             "within the margins that were declared."
         )
     if len(found.seeds) >= SEEDS_FOR_A_VERDICT:
-        passed = int((judged["p_holm"] <= 0.05).sum())
+        passed = int((judged["p_holm"] <= LEVEL).sum())
         lines.append(
             f"- Judged {len(judged)} at once, by Holm's correction, {passed or 'none'} would be supported"
             f"{'' if passed or len(found.seeds) >= SEEDS_FOR_HOLM else f': that takes {SEEDS_FOR_HOLM} seeds'}."
