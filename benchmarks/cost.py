@@ -6,7 +6,7 @@ Each role is a process of its own, so that its peak memory is its own: a teacher
 their teachers, the observations of one student, and all measures of a seed, which need a store that holds it. A training is
 timed over an epoch after one that warms up. The machine's peak is the best of several products of large float32 matrices
 in the same process, so the two are measured side by side. Needs the profile's data set; networks that teach are untrained,
-which costs the same. `reference.COST` says what the columns are.
+which costs the same. `kdnb.book.measured.COST` says what the columns are.
 """
 
 import argparse

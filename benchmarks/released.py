@@ -1,6 +1,7 @@
 """The released pipeline's way of training beside ours: same networks, images, batches and epochs, timed in turn in one run.
 
-    python benchmarks/released.py [--profile cpu] [--images 5000] [--epochs 1] [--rounds 5] [--workers 2] [--device auto]
+    python benchmarks/released.py [--profile cpu] [--images 5000] [--epochs 1] [--rounds 5] [--workers 2] [--device auto] \\
+        [--csv book/calibration/released-cpu.csv]
 
 The released way is written anew from PyTorch's and torchvision's own parts:
 
@@ -13,20 +14,21 @@ each teacher a batch, and a look at a sample of the validation images. Three gro
 eight trials; all students of the grid that have no teacher or learn from some by the plain objective. Both ways start from
 random weights and take the same number of steps, so they do the same arithmetic but for what is shared.
 
-Said for each: seconds of both, how many times faster ours is in training alone and as it runs, and by how much our epochs
-exceed the bare sum of their passes (forward, backward and step of each network, one forward of each teacher) on one batch in
-memory. Medians over the rounds, with the least and the most. The images are noise: what they show changes no time.
-
-Figures: not measured on idle cores yet.
+Measured for each, in each round: seconds of both in training alone and as they run, and of the bare sum of our epochs' passes
+(forward, backward and step of each network, one forward of each teacher) on one batch in memory. `kdnb.book.measured.released`
+makes the ratios of them, medians over the rounds with the least and the most. The images are noise: what they show changes no
+time.
 """
 
 import argparse
-import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -36,6 +38,7 @@ from torch.utils.data import Dataset as Indexed
 from torchvision import transforms
 
 from kdnb import environment
+from kdnb.book import measured
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import grid, profile
 from kdnb.training import objectives, train
@@ -184,11 +187,6 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def say(name: str, values: Sequence[float], unit: str = "") -> None:
-    """A median with the least and the most."""
-    print(f"  {name:<46} {statistics.median(values):8.2f}{unit}   [{min(values):.2f}, {max(values):.2f}]", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="The released way of training beside ours.")
     parser.add_argument("--profile", default="cpu")
@@ -197,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2, help="processes that make views, in the released way")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help="also written there, a row for each group and round")
     asked = parser.parse_args()
     device = environment.choose_device(asked.device)
     names = tuple(str(number) for number in range(CLASSES))
@@ -229,19 +228,26 @@ def main() -> None:
         name: train.initial(spec, CLASSES, SIDE, device).eval().requires_grad_(False) for name, spec in teaching.items()
     }
     released = Released(dataset, device, asked.workers)
-    processor, threads = environment.describe(device)["processor"], torch.get_num_threads()
-    print(f"profile {settings.name}, {asked.images} images, {processor}, {threads} threads, {asked.workers} workers")
+    about = {
+        "profile": settings.name,
+        "machine": environment.describe(device)["processor"],
+        "threads": torch.get_num_threads(),
+        "images": asked.images,
+        "epochs": asked.epochs,
+        "workers": asked.workers,
+    }
+    rows = []
     for name, specs in groups.items():
-        times = []
-        for _ in range(asked.rounds):
-            theirs = released(specs, networks, False), released(specs, networks, True)
-            times.append((*theirs, *ours(specs, networks, dataset, device), bare(specs, networks, dataset, device)))
-        print(f"{name}: {len(specs)} networks")
-        say("the released way, training alone", [each[0] for each in times], " s")
-        say("ours, training alone", [each[2] for each in times], " s")
-        say("times faster, training alone", [each[0] / each[2] for each in times])
-        say("times faster, as it runs", [each[1] / each[3] for each in times])
-        say("our epochs over the bare sum of their passes", [each[2] / each[4] for each in times])
+        for round_ in range(asked.rounds):
+            theirs = {"released": released(specs, networks, False), "released_looking": released(specs, networks, True)}
+            both = dict(zip(("ours", "ours_looking"), ours(specs, networks, dataset, device), strict=True))
+            alone = {"bare": bare(specs, networks, dataset, device)}
+            rows.append(about | {"group": name, "networks": len(specs), "round": round_ + 1} | theirs | both | alone)
+            print({key: round(value, 2) for key, value in (theirs | both | alone).items()}, name, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = asked.csv or Path(folder) / f"released-{settings.name}.csv"
+        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
+        print(measured.released(path.parent))
 
 
 if __name__ == "__main__":

@@ -157,35 +157,6 @@ def test_every_setting_says_what_it_means():
     assert "Annotated" not in reference.parameters()
 
 
-def test_the_cost_of_a_seed_is_told_from_its_records(tmp_path):
-    from kdnb.book import reference
-
-    (tmp_path / "cost-cpu.csv").write_text(
-        "role,runs,tflop,images_per_second,gflops,minutes,share_of_peak,peak_gflops,memory_gb,machine\n"
-        "teachers,7,395.2,1010,120,55,0.8,150,1.25,a processor\n"
-        "measures,23,,,,5,,150,2.5,a processor\n"
-    )
-    told = reference.cost(tmp_path).splitlines()
-    assert told[0].startswith("**cpu**, a seed on a processor: 1.0 hours")
-    assert told[4:6] == [
-        "| teachers | 7 | 395.2 | 1,010 | 120 | 80% | 1.25 | 55.0 |",
-        "| measures | 23 |  |  |  |  | 2.50 | 5.0 |",
-    ]
-
-
-def test_the_pilots_of_cpu_meet_the_criteria_that_its_page_states():
-    import pandas as pd
-
-    curves = pd.read_csv(ROOT / "book" / "calibration" / "pilot-cpu.csv", keep_default_na=False)
-    last = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]
-    assert set(last["seed"]) == {901, 902}
-    for _, of_seed in last.groupby("seed"):
-        accuracy = of_seed.set_index("run")["validation_accuracy"].astype(float)
-        assert accuracy["T1s"] >= accuracy["T1w"]
-        assert accuracy["Ss"] >= accuracy["Sw"]
-        assert accuracy["T1w_T2w_Sw"] >= accuracy["Sw"] + 0.03
-
-
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass

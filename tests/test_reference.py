@@ -34,12 +34,3 @@ def test_what_grows_adds_up_to_a_seed():
     assert abs(sum(shares) - 100) <= 1  # rounded
     assert "| doubling of the side, to 64 px | 300% |" in text  # convolutions: four times the pixels
     assert "| 1 | 1.0 × | 1.0 × |" in text
-
-
-def test_a_scaling_that_was_measured_is_shown_and_one_that_was_not_says_how(tmp_path):
-    assert "python benchmarks/scaling.py" in reference.scaling(tmp_path)
-    rows = ["workers,threads,runs,seconds,at_best,machine", "1,1,43,100,1,A processor", "2,1,43,62.5,1.75,A processor"]
-    (tmp_path / "scaling-smoke.csv").write_text("\n".join(rows))
-    text = reference.scaling(tmp_path)
-    assert "**`smoke`** on A processor, 43 runs" in text
-    assert "| 2 | 62 | 1.60 × | 1.75 × |" in text

@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
-from kdnb.book import reference
+from kdnb.book import measured, reference
 
 VENDOR = "vendor/mathjax/tex-mml-chtml.js"
 
@@ -34,14 +34,15 @@ class Generated(SphinxDirective):
     parts: ClassVar[dict[str, Any]] = {
         "parameters": lambda book: reference.parameters(),
         "profiles": lambda book: reference.profiles(),
-        "calibration": lambda book: reference.calibration(book / "calibration"),
-        "cost": lambda book: reference.cost(book / "calibration"),
+        "calibration": lambda book: measured.calibration(book / "calibration"),
+        "cost": lambda book: measured.cost(book / "calibration"),
         "growth": lambda book: reference.growth(),
-        "scaling": lambda book: reference.scaling(book / "calibration"),
+        "scaling": lambda book: measured.scaling(book / "calibration"),
+        "released": lambda book: measured.released(book / "calibration"),
         "claims": lambda book: reference.declared(),
         "seeds": lambda book: reference.seeds(book / "results" / "cpu"),
         "power": lambda book: reference.power(book / "results" / "cpu-scratch"),
-        "judging": lambda book: reference.judging(book / "calibration"),
+        "judging": lambda book: measured.judging(book / "calibration"),
     }
     """by name, what generates a part; each takes the folder ``book`` of the book that is built"""
 

@@ -1,5 +1,5 @@
-"""Reference pages that write themselves: parameters from the types, profiles from their files, calibration and cost from
-their files.
+"""Reference pages that write themselves from the code and from records: parameters from the types, profiles from their
+files, seeds from published results.
 
 Everything is MyST Markdown, for the book.
 """
@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kdnb.book import figures, opening
+from kdnb.book import opening
 from kdnb.evidence import claims, results, sampling
 from kdnb.evidence import power as power_of
 from kdnb.evidence.estimands import papers, papers_in_words, signed
@@ -132,41 +132,6 @@ def profiles() -> str:
     return "\n".join(parts)
 
 
-COST = {
-    "runs": ("runs", "{:.0f}"),
-    "tflop": ("TFLOP", "{:,.1f}"),
-    "images_per_second": ("images/s", "{:,.0f}"),
-    "gflops": ("GFLOP/s", "{:.0f}"),
-    "share_of_peak": ("of the peak", "{:.0%}"),
-    "memory_gb": ("peak memory, GB", "{:.2f}"),
-    "minutes": ("minutes", "{:.1f}"),
-}
-"""The columns that ``benchmarks/cost.py`` writes, for a seed: how they are headed and shown."""
-
-
-def cost(folder: Path) -> str:
-    """What a seed of a profile costs, by role, on the machine that was measured."""
-    parts = []
-    if not any(folder.glob("cost-*.csv")):
-        return "Not measured yet; `python benchmarks/cost.py` measures it."
-    for path in sorted(folder.glob("cost-*.csv")):
-        costs = pd.read_csv(path).set_index("role")
-        (machine,) = costs["machine"].unique()
-        peak, total = costs["peak_gflops"].median(), costs["minutes"].sum() / 60
-        parts += [
-            f"**{path.stem.removeprefix('cost-')}**, a seed on {machine}: {total:.1f} hours; large matrices multiply at "
-            f"{peak:.0f} GFLOP/s there.",
-            "",
-            "| role | " + " | ".join(title for title, _ in COST.values()) + " |",
-            "|---|" + "--:|" * len(COST),
-        ]
-        for role, row in costs.iterrows():
-            cells = ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in COST.items()]
-            parts.append(f"| {role} | " + " | ".join(cells) + " |")
-        parts.append("")
-    return "\n".join(parts)
-
-
 CPU_SIZES = costs.Sizes(train=5_000, validation=10_000, classes=100, side=32)
 """of the images of the profile `cpu`"""
 
@@ -214,77 +179,6 @@ def growth(name: str = "cpu", sizes: costs.Sizes = CPU_SIZES) -> str:
         faster = [costs.speed_up(each, workers, {"": sizes}) for each in (study, fifth)]
         rows.append(f"| {workers} | {faster[0]:.1f} × | {faster[1]:.1f} × |")
     return "\n".join([*rows, ""])
-
-
-SCALING = "scaling-*.csv"
-"""What ``benchmarks/scaling.py`` writes: scaling-PROFILE.csv."""
-
-
-def scaling(folder: Path) -> str:
-    """How much faster more workers were, as it was measured; a sentence that says how to measure where it was not."""
-    parts = []
-    for path in sorted(folder.glob(SCALING)):
-        runs = pd.read_csv(path)
-        (machine,) = runs["machine"].unique()
-        (threads,) = runs["threads"].unique()
-        alone = runs.sort_values("workers")["seconds"].iloc[0]
-        parts += [
-            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {threads} "
-            f"thread{'' if threads == 1 else 's'} a worker; the cluster's start is counted:",
-            "",
-            "| workers | seconds | faster | at best |",
-            "|--:|--:|--:|--:|",
-            *(
-                f"| {row['workers']} | {row['seconds']:.0f} | {alone / row['seconds']:.2f} × | {row['at_best']:.2f} × |"
-                for row in runs.to_dict("records")
-            ),
-            "",
-        ]
-    return "\n".join(parts) or "Not measured yet; `python benchmarks/scaling.py` measures it.\n"
-
-
-PILOTS = "pilot-*.csv"
-"""What ``benchmarks/pilot.py`` writes: pilot-PROFILE.csv."""
-
-_PILOT_ROLES = {
-    ("teacher", ""): "teachers' network, fine-tuned",
-    ("student", "none"): "student's network, no teacher",
-    ("student", "kd"): "student of two weak teachers",
-}
-
-
-def calibration(folder: Path) -> str:
-    """The pilot networks of each profile: where each ended, and the curves of those without teachers."""
-    parts = []
-    for path in sorted(folder.glob(PILOTS)):
-        curves = pd.read_csv(path, keep_default_na=False, na_values={"validation_accuracy": [""]})
-        for column in ("validation_accuracy", "train_accuracy"):
-            curves[column] = pd.to_numeric(curves[column])
-        ends = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]
-        rows = [
-            "| seed | network | augmentation | epochs | training accuracy (own views) | validation accuracy |",
-            "|---|---|---|--:|--:|--:|",
-        ]
-        for end in ends.to_dict("records"):
-            kind = _PILOT_ROLES[end["role"], end["objective"]]
-            augmentation = end["student"] or end["teachers"]
-            rows.append(
-                f"| {end['seed']} | {kind} (`{end['run']}`) | {augmentation} | {end['epoch']} | {end['train_accuracy']:.1%} | "
-                f"{end['validation_accuracy']:.1%} |"
-            )
-        name = path.stem.removeprefix("pilot-")
-        alt = f"Accuracy by epoch of the student's network of {name}, trained alone with weak and with strong augmentation."
-        parts += [
-            f"**`{name}`**",
-            "",
-            *rows,
-            "",
-            "```{raw} html",
-            f'<div class="kdnb-figure">{figures.to_svg(figures.pilot_curves(curves), alt)}</div>',
-            "```",
-            "",
-        ]
-    return "\n".join(parts)
 
 
 _SIGNS = {1: "+", -1: "−", None: "none"}
@@ -391,12 +285,4 @@ def power(folder: Path) -> str:
         printed = [each for each in theirs[measure] if each is not None and papers(each)]
         own = "; ".join(f"{each.what}: {papers_in_words(each)}" for each in printed)
         rows.append(f"| {measure} | {spread:.4f} | {seen} | {own} |")
-    return "\n".join(rows)
-
-
-def judging(folder: Path) -> str:
-    """How often synthetic studies are judged right and wrong, as ``benchmarks/judging.py`` measured it."""
-    rates = pd.read_csv(folder / "judging.csv", keep_default_na=False)
-    rows = ["| question | seeds | answer |", "|---|--:|--:|"]
-    rows += [f"| {row['question']} | {row['seeds']} | {row['answer']} |" for row in rates.to_dict("records")]
     return "\n".join(rows)

@@ -1,0 +1,159 @@
+"""What the benchmarks measured, from the files that they write into ``book/calibration``.
+
+Everything is MyST Markdown, for the book. A file that is not there yet becomes a sentence that says which command writes it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kdnb.book import figures
+
+COST = {
+    "runs": ("runs", "{:.0f}"),
+    "tflop": ("TFLOP", "{:,.1f}"),
+    "images_per_second": ("images/s", "{:,.0f}"),
+    "gflops": ("GFLOP/s", "{:.0f}"),
+    "share_of_peak": ("of the peak", "{:.0%}"),
+    "memory_gb": ("peak memory, GB", "{:.2f}"),
+    "minutes": ("minutes", "{:.1f}"),
+}
+"""The columns that ``benchmarks/cost.py`` writes, for a seed: how they are headed and shown."""
+
+
+def cost(folder: Path) -> str:
+    """What a seed of a profile costs, by role, on the machine that was measured."""
+    parts = []
+    if not any(folder.glob("cost-*.csv")):
+        return "Not measured yet; `python benchmarks/cost.py` measures it."
+    for path in sorted(folder.glob("cost-*.csv")):
+        roles = pd.read_csv(path).set_index("role")
+        (machine,) = roles["machine"].unique()
+        peak, total = roles["peak_gflops"].median(), roles["minutes"].sum() / 60
+        parts += [
+            f"**{path.stem.removeprefix('cost-')}**, a seed on {machine}: {total:.1f} hours; large matrices multiply at "
+            f"{peak:.0f} GFLOP/s there.",
+            "",
+            "| role | " + " | ".join(title for title, _ in COST.values()) + " |",
+            "|---|" + "--:|" * len(COST),
+        ]
+        for role, row in roles.iterrows():
+            cells = ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in COST.items()]
+            parts.append(f"| {role} | " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+SCALING = "scaling-*.csv"
+"""What ``benchmarks/scaling.py`` writes: scaling-PROFILE.csv."""
+
+
+def scaling(folder: Path) -> str:
+    """How much faster more workers were, as it was measured; a sentence that says how to measure where it was not."""
+    parts = []
+    for path in sorted(folder.glob(SCALING)):
+        runs = pd.read_csv(path)
+        (machine,) = runs["machine"].unique()
+        (threads,) = runs["threads"].unique()
+        alone = runs.sort_values("workers")["seconds"].iloc[0]
+        parts += [
+            f"**`{path.stem.removeprefix('scaling-')}`** on {machine}, {runs['runs'].iloc[0]} runs, {threads} "
+            f"thread{'' if threads == 1 else 's'} a worker; the cluster's start is counted:",
+            "",
+            "| workers | seconds | faster | at best |",
+            "|--:|--:|--:|--:|",
+            *(
+                f"| {row['workers']} | {row['seconds']:.0f} | {alone / row['seconds']:.2f} × | {row['at_best']:.2f} × |"
+                for row in runs.to_dict("records")
+            ),
+            "",
+        ]
+    return "\n".join(parts) or "Not measured yet; `python benchmarks/scaling.py` measures it.\n"
+
+
+RELEASED = "released-*.csv"
+"""What ``benchmarks/released.py`` writes: released-PROFILE.csv, with a row for each group of networks and round."""
+
+
+def released(folder: Path) -> str:
+    """How long the released way of training takes beside ours, as it was measured: medians over rounds, least and most."""
+    parts = []
+    for path in sorted(folder.glob(RELEASED)):
+        rounds = pd.read_csv(path)
+        about = rounds.iloc[0]
+        rows = {
+            "training alone, times faster": rounds["released"] / rounds["ours"],
+            "as it runs, times faster": rounds["released_looking"] / rounds["ours_looking"],
+            "our epochs over their bare passes": rounds["ours"] / rounds["bare"],
+        }
+        by_group = pd.DataFrame(rows).groupby(rounds["group"], sort=False)
+        medians, least, most = by_group.median(), by_group.min(), by_group.max()
+        networks = rounds.groupby("group", sort=False)["networks"].first()
+        parts += [
+            f"**`{path.stem.removeprefix('released-')}`** on {about['machine']}, {about['threads']} threads, "
+            f"{about['images']:,} images, {about['workers']} processes that make views in the released way; "
+            f"{rounds['round'].nunique()} rounds:",
+            "",
+            f"| networks | {' | '.join(rows)} |",
+            "|---|--:|--:|--:|",
+        ]
+        for group in medians.index:
+            shown = [
+                f"{medians.loc[group, name]:.2f} ({least.loc[group, name]:.2f}–{most.loc[group, name]:.2f})"
+                for name in rows
+            ]
+            parts.append(f"| {networks[group]} {group} | {' | '.join(shown)} |")
+        parts.append("")
+    return "\n".join(parts) or "Not measured yet; `python benchmarks/released.py` measures it.\n"
+
+
+PILOTS = "pilot-*.csv"
+"""What ``benchmarks/pilot.py`` writes: pilot-PROFILE.csv."""
+
+_PILOT_ROLES = {
+    ("teacher", ""): "teachers' network, fine-tuned",
+    ("student", "none"): "student's network, no teacher",
+    ("student", "kd"): "student of two weak teachers",
+}
+
+
+def calibration(folder: Path) -> str:
+    """The pilot networks of each profile: where each ended, and the curves of those without teachers."""
+    parts = []
+    for path in sorted(folder.glob(PILOTS)):
+        curves = pd.read_csv(path, keep_default_na=False, na_values={"validation_accuracy": [""]})
+        for column in ("validation_accuracy", "train_accuracy"):
+            curves[column] = pd.to_numeric(curves[column])
+        ends = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]
+        rows = [
+            "| seed | network | augmentation | epochs | training accuracy (own views) | validation accuracy |",
+            "|---|---|---|--:|--:|--:|",
+        ]
+        for end in ends.to_dict("records"):
+            kind = _PILOT_ROLES[end["role"], end["objective"]]
+            augmentation = end["student"] or end["teachers"]
+            rows.append(
+                f"| {end['seed']} | {kind} (`{end['run']}`) | {augmentation} | {end['epoch']} | {end['train_accuracy']:.1%} | "
+                f"{end['validation_accuracy']:.1%} |"
+            )
+        name = path.stem.removeprefix("pilot-")
+        alt = f"Accuracy by epoch of the student's network of {name}, trained alone with weak and with strong augmentation."
+        parts += [
+            f"**`{name}`**",
+            "",
+            *rows,
+            "",
+            "```{raw} html",
+            f'<div class="kdnb-figure">{figures.to_svg(figures.pilot_curves(curves), alt)}</div>',
+            "```",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def judging(folder: Path) -> str:
+    """How often synthetic studies are judged right and wrong, as ``benchmarks/judging.py`` measured it."""
+    rates = pd.read_csv(folder / "judging.csv", keep_default_na=False)
+    rows = ["| question | seeds | answer |", "|---|--:|--:|"]
+    rows += [f"| {row['question']} | {row['seeds']} | {row['answer']} |" for row in rates.to_dict("records")]
+    return "\n".join(rows)

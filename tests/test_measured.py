@@ -1,0 +1,58 @@
+"""What benchmarks measured, as the book shows it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kdnb.book import measured
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_cost_of_a_seed_is_shown_from_its_records(tmp_path):
+    (tmp_path / "cost-cpu.csv").write_text(
+        "role,runs,tflop,images_per_second,gflops,minutes,share_of_peak,peak_gflops,memory_gb,machine\n"
+        "teachers,7,395.2,1010,120,55,0.8,150,1.25,a processor\n"
+        "measures,23,,,,5,,150,2.5,a processor\n"
+    )
+    text = measured.cost(tmp_path).splitlines()
+    assert text[0].startswith("**cpu**, a seed on a processor: 1.0 hours")
+    assert text[4:6] == [
+        "| teachers | 7 | 395.2 | 1,010 | 120 | 80% | 1.25 | 55.0 |",
+        "| measures | 23 |  |  |  |  | 2.50 | 5.0 |",
+    ]
+
+
+def test_a_scaling_that_was_measured_is_shown_and_one_that_was_not_says_how(tmp_path):
+    assert "python benchmarks/scaling.py" in measured.scaling(tmp_path)
+    rows = ["workers,threads,runs,seconds,at_best,machine", "1,1,43,100,1,A processor", "2,1,43,62.5,1.75,A processor"]
+    (tmp_path / "scaling-smoke.csv").write_text("\n".join(rows))
+    text = measured.scaling(tmp_path)
+    assert "**`smoke`** on A processor, 43 runs" in text
+    assert "| 2 | 62 | 1.60 × | 1.75 × |" in text
+
+
+def test_the_released_way_is_compared_by_medians_of_rounds(tmp_path):
+    assert "python benchmarks/released.py" in measured.released(tmp_path)
+    common = {"group": "teachers", "networks": 4, "machine": "A processor", "threads": 2, "images": 5000, "workers": 1}
+    rounds = [  # ratios of 2, 3 and 5 in training alone, of 10, 9 and 8 with looks, 1.1, 1.2 and 1.6 over the passes
+        {"round": 1, "released": 20, "ours": 10, "released_looking": 110, "ours_looking": 11, "bare": 10 / 1.1},
+        {"round": 2, "released": 30, "ours": 10, "released_looking": 99, "ours_looking": 11, "bare": 10 / 1.2},
+        {"round": 3, "released": 50, "ours": 10, "released_looking": 88, "ours_looking": 11, "bare": 10 / 1.6},
+    ]
+    pd.DataFrame([common | each for each in rounds]).to_csv(tmp_path / "released-cpu.csv", index=False)
+    text = measured.released(tmp_path)
+    assert "**`cpu`** on A processor, 2 threads, 5,000 images" in text
+    assert "3 rounds:" in text
+    assert "| 4 teachers | 3.00 (2.00–5.00) | 9.00 (8.00–10.00) | 1.20 (1.10–1.60) |" in text
+
+
+def test_the_pilots_of_cpu_meet_the_criteria_that_its_page_states():
+    curves = pd.read_csv(ROOT / "book" / "calibration" / "pilot-cpu.csv", keep_default_na=False)
+    last = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]
+    assert set(last["seed"]) == {901, 902}
+    for _, of_seed in last.groupby("seed"):
+        accuracy = of_seed.set_index("run")["validation_accuracy"].astype(float)
+        assert accuracy["T1s"] >= accuracy["T1w"]
+        assert accuracy["Ss"] >= accuracy["Sw"]
+        assert accuracy["T1w_T2w_Sw"] >= accuracy["Sw"] + 0.03
