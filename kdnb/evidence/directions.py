@@ -33,11 +33,12 @@ def maps(images: Tensor, dataset: Mapping[str, Any], model: ModelSpec) -> dict[s
         model: the teachers' network.
 
     Returns:
-        ``direction n`` → float32 (at most `READ`, h, w); nothing where the package has no origin of such teachers and images.
+        ``direction n`` → float32 (at most `READ`, h, w); nothing where the package has no origin of such teachers and images,
+        or where their head is more than one linear layer.
     """
     side, classes = images.shape[-1], len(dataset["classes"])
     network = _origin(dataset["name"], classes, side, model)
-    if network is None:
+    if network is None or not isinstance(network.classifier, torch.nn.Linear):
         return {}
     mean, std = (torch.tensor(dataset[name]).view(3, 1, 1) for name in ("mean", "std"))
     with torch.no_grad():

@@ -394,11 +394,10 @@ def packaged(run: str) -> Path | None:
 
 
 def all_packaged() -> list[Path]:
-    """The folders of all such runs, by seed."""
+    """The folders of all such runs, by seed and id."""
     folders = (Path(str(resources.files("kdnb"))) / "data" / "origins").glob("*/spec.json")
-    return [
-        path.parent for path in sorted(folders, key=lambda path: json.loads(path.read_text(encoding="utf-8"))["seed"])
-    ]
+    seeds = {path.parent: json.loads(path.read_text(encoding="utf-8"))["seed"] for path in folders}
+    return sorted(seeds, key=lambda folder: (seeds[folder], folder.name))
 
 
 def tasks(
