@@ -22,7 +22,7 @@ from kdnb.evidence.table import select
 from kdnb.paths import CHECKOUT as ROOT
 from kdnb.study import execute
 from kdnb.training.objectives import loss
-from kdnb.training.spec import Objective, RunSpec
+from kdnb.training.spec import ModelSpec, Objective, RunSpec
 from kdnb.training.train import initial
 
 SCRIPT = ROOT / "book" / "_static" / "explorers.js"
@@ -258,14 +258,21 @@ def test_published_directions_are_those_of_the_packaged_origin(of_cifar: Results
         assert torch.allclose(published[name], maps, rtol=2e-3, atol=2e-3 * float(maps.abs().max())), name
 
 
+def test_a_head_of_more_than_one_layer_has_no_directions(of_cifar: Results) -> None:
+    images, about = of_cifar.explorer.images, of_cifar.about["dataset"]
+    assert directions.maps(images, about, ModelSpec(name="cct-4-3x2")) == {}
+
+
 def test_directions_need_an_origin_of_these_teachers(found: Results) -> None:
     with pytest.raises(IncompleteError, match=r"no pretrained .* for digits"):
         making.directions(found)
 
 
 def test_training_leaves_the_direction_of_the_summed_head_where_it_was() -> None:
-    folder = execute.all_packaged()[0]
-    spec = RunSpec.model_validate_json((folder / "spec.json").read_text())
+    specs = {
+        folder: RunSpec.model_validate_json((folder / "spec.json").read_text()) for folder in execute.all_packaged()
+    }
+    folder, spec = next((folder, spec) for folder, spec in specs.items() if spec.model.name == "resnet8-w32")
     head = initial(spec, 100, 32, torch.device("cpu")).classifier.weight.detach()
     trained = safetensors.torch.load_file(folder / "weights.safetensors")["classifier.weight"]
     along = torch.cosine_similarity(head.sum(dim=0), trained.sum(dim=0), dim=0)
