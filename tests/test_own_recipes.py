@@ -1,6 +1,8 @@
 """Augmentation recipes that users register: what they are shown, what tells them apart, what they may not do."""
 
+import hashlib
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from kdnb.errors import IncompleteError, ProfileError
-from kdnb.evidence import publish, table
+from kdnb.evidence import crate, publish, table
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
 from kdnb.study import execute, grid
@@ -197,7 +199,24 @@ def test_results_of_ones_own_recipe_say_which_one_it_was(own_profile, tmp_path):
     published = publish.publish(plan.study, store, plan.dataset, tmp_path / "results", strict=False)
     assert published.about["recipes"] == {"darker": augment.registered_identity("darker")}
     assert published.profile.recipes == ("darker.py",)
+    copy = tmp_path / "results" / "recipes" / "darker.py"
+    assert copy.read_text() == (own_profile.parent / "darker.py").read_text()
+    (listed,) = (item for item in crate.read(tmp_path / "results")["@graph"] if item["@id"] == "recipes/darker.py")
+    assert listed["sha256"] == hashlib.sha256(copy.read_bytes()).hexdigest()
     (own_profile.parent / "darker.py").write_text(DARKER.replace("0.5 + 0.5", "0.4 + 0.6"))
     other = grid.plan(profiles.load(str(own_profile)), seeds=[4])
     with pytest.raises(IncompleteError, match=r"recipes\.darker"):
         publish.publish(other.study, store, other.dataset, tmp_path / "results", strict=False)
+
+
+def test_two_files_of_recipes_with_one_name_are_not_published(own_profile, tmp_path):
+    plan = grid.plan(profiles.load(str(own_profile)))
+    store = Store(tmp_path / "store")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "darker.py").write_text("")
+    twice = plan.study.profile.model_copy(
+        update={"recipes": (*plan.study.profile.recipes, str(tmp_path / "other" / "darker.py"))}
+    )
+    with pytest.raises(IncompleteError, match=r"two files of recipes are called darker\.py"):
+        publish.publish(replace(plan.study, profile=twice), store, plan.dataset, tmp_path / "results", strict=False)
+    assert not (tmp_path / "results").exists()

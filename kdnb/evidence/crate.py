@@ -34,7 +34,16 @@ FILES = {
 }
 """The files of a study and of a seed, by name, and what each holds; an archive lists no others."""
 
-TYPES = {".json": "application/json", ".csv": "text/csv", ".gz": "application/gzip", ".xz": "application/x-xz"}
+RECIPES, OWN = "recipes", "augmentations, objectives, measures or claims of the study's own"
+"""The folder beside the seeds that has the files which register a user's own, and what such a file holds."""
+
+TYPES = {
+    ".py": "text/x-python",
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".gz": "application/gzip",
+    ".xz": "application/x-xz",
+}
 
 
 ENTRY = {
@@ -126,6 +135,8 @@ def _crate(folder: Path, published: str) -> dict[str, Any]:
         ]
         for place in (folder, *seeds)
     )
+    recipes = sorted(path.name for path in (folder / RECIPES).iterdir()) if (folder / RECIPES).is_dir() else []
+    top += [file(f"{RECIPES}/{each}", (folder / RECIPES / each).read_bytes(), {each: OWN}) for each in recipes]
     about_all = {
         "name": f"kdnb: results of the study {name}",
         "description": (

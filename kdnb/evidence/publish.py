@@ -50,13 +50,16 @@ def publish(
         strict: refuse what was made with code that no commit has.
         weights: keep the networks of the first seed, too.
 
+    The files that the profile names under recipes are copied beside them, so that others can make the results again.
+
     Raises:
         IncompleteError: the store lacks a run or has it damaged; uncommitted code; the folder has results of other
-            settings. Nothing is written then.
+            settings; two files of recipes have one name. Nothing is written then.
         StoreError: the folder cannot be written, or an entry is damaged.
     """
     folder = Path(folder)
     require_same_study(results.settings(study.profile, dataset.hash, registered(study.profile)), study.seeds, folder)
+    recipes = _recipes(study.profile)
     made: dict[int, dict[str, bytes]] = {}
     first = min({*study.seeds, *results.published_seeds(folder)})
     explorer: bytes | None = None
@@ -83,6 +86,10 @@ def publish(
                 (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other results
         for seed, files in made.items():
             _replace(folder / f"seed-{seed}", files)
+        if recipes:
+            _replace(folder / crate.RECIPES, recipes)
+        else:
+            shutil.rmtree(folder / crate.RECIPES, ignore_errors=True)
         _write(folder / "study.json", as_json(describe(study, store, dataset)))
         summarise(folder, earlier)
     except OSError as error:
@@ -190,6 +197,25 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
             "recipes": tuple(Path(path).name for path in profile.recipes),
         }
     )
+
+
+def _recipes(profile: Profile) -> dict[str, bytes]:
+    """name → content of the files that register what is a user's own.
+
+    Raises:
+        IncompleteError: two have one name, or one cannot be read.
+    """
+    files: dict[str, bytes] = {}
+    for path in map(Path, profile.recipes):
+        if path.name in files:
+            raise IncompleteError(f"two files of recipes are called {path.name}, and results keep both; rename one")
+        try:
+            files[path.name] = path.read_bytes()
+        except OSError as error:
+            raise IncompleteError(
+                f"the file of recipes {path} cannot be read ({error.strerror}); put it back"
+            ) from None
+    return files
 
 
 def _require_committed(runs: Sequence[Run], entries: Mapping[str, Entry]) -> None:
