@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from kdnb.book import cards, exhibits, scorecard
+from kdnb.book.explorers import Interactive
 from kdnb.book.style import styled
 from kdnb.evidence import claims, curves, estimands, paper, results
 from kdnb.evidence.results import Results, home
@@ -57,7 +58,7 @@ def test_an_exhibit_has_a_caption_a_text_and_its_card(name: str, small: Results)
 @pytest.mark.parametrize("name", OF_A_STUDY)
 def test_nothing_of_a_drawing_is_cut_off(name: str, found: Results) -> None:
     shown = getattr(exhibits, name)(found, *MORE.get(name, ())).shown
-    if isinstance(shown, pd.DataFrame | str | exhibits.Interactive):
+    if isinstance(shown, pd.DataFrame | str | Interactive):
         return
     figure = np.ravel(np.asarray(shown, dtype=object))[0].get_figure(root=True)
     with styled():
@@ -177,6 +178,24 @@ def test_an_exploratory_study_stands_beside_the_books_own_and_the_paper(found: R
     assert "the paper" not in exhibits.elsewhere(found, "smoke").shown
 
 
+@pytest.mark.parametrize("profile", ["cpu", "cpu-lt", "smoke"])
+def test_overlap_by_map_is_what_k4_is_judged_by(profile: str) -> None:
+    """A map's difference is the mean effect that K4 declares for it."""
+    effects = results.read(home() / profile).judged_by("K").effects
+    effects = effects[effects["claim"] == "K4"].groupby("what")["effect"].mean()
+    shown = exhibits.by_map(profile).shown
+    assert isinstance(shown, pd.DataFrame)
+    differences = {str(name).split("<code>")[1].split("<")[0]: row for name, row in shown.iterrows()}
+    primary = claims.SETS["K"]["K4"].primary
+    assert primary is not None
+    first = differences["cam-predicted"]
+    assert first["mixed − pure"] == estimands.signed(effects[primary.what])
+    beyond = effects["attention IoU beyond chance, mixed − pure teachers"]
+    assert first["the same beyond chance"] == estimands.signed(beyond)
+    for method in ("cam-sum", "cam-true", "grad-cam"):
+        assert differences[method]["mixed − pure"] == estimands.signed(effects[f"the same by maps {method}"])
+
+
 def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
     shown = exhibits.paper_contrasts().shown
     assert isinstance(shown, pd.DataFrame)
@@ -188,7 +207,7 @@ def test_the_contrasts_of_the_paper_are_those_of_its_tables() -> None:
 
 def test_an_explorer_is_live_where_a_person_runs_the_notebook(small: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     displayed: list[object] = []
-    monkeypatch.setattr(exhibits, "display", lambda shown, raw=False: displayed.append(shown))
+    monkeypatch.setattr(exhibits.exhibit, "display", lambda shown, raw=False: displayed.append(shown))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     exhibits.scatter(small)._ipython_display_()
     (data,) = displayed
