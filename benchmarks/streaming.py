@@ -1,6 +1,7 @@
 """How fast images come from disk, beside a plain torchvision ImageFolder and DataLoader on the same files.
 
-    python benchmarks/streaming.py [--folder PATH] [--images 4096] [--workers 0 1 2] [--rounds 5] [--device auto]
+    python benchmarks/streaming.py [--folder PATH] [--images 4096] [--workers 0 1 2] [--rounds 5] [--device auto] \\
+        [--csv book/calibration/streaming.csv]
 
 Four things are timed in turn within each round, so that a machine whose speed drifts shifts all of them:
 
@@ -9,7 +10,7 @@ Four things are timed in turn within each round, so that a machine whose speed d
 2. views: of the recipe imagenet-weak at 224 pixels. torchvision: its transforms for single images, in the workers; ours: the
    squares, and views of a whole part at once on the device.
 
-Says the median of images a second with the least and the most, and the median ratio of ours to torchvision's. Both have the
+`kdnb.book.measured.streaming` has the median of images a second, and of the ratio of ours to torchvision's. Both have the
 same number of workers, and shuffle; neither trains. Every image is decoded once before, which also reads the files into the
 system's memory.
 
@@ -19,7 +20,6 @@ than ImageNet's.
 
 import argparse
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -34,6 +35,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from kdnb import environment
+from kdnb.book import measured
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Split, load
@@ -98,10 +100,6 @@ def rate(epoch: Callable[[], int], device: torch.device) -> float:
     return seen / (time.perf_counter() - began)
 
 
-def report(name: str, rates: list[float]) -> None:
-    print(f"{name:<40} {statistics.median(rates):9.2f}   [{min(rates):.2f}, {max(rates):.2f}]", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second from disk, ours beside torchvision's.")
     parser.add_argument("--folder", help="PATH/train/<class>/* and PATH/val/<class>/*; none: CIFAR-100 is written")
@@ -110,6 +108,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help=f"also written there; the book's is {measured.STREAMING}")
     asked = parser.parse_args()
     device = environment.choose_device(asked.device)
     with tempfile.TemporaryDirectory() as temporary:
@@ -119,24 +118,29 @@ def main() -> None:
         began = time.perf_counter()
         dataset = load(f"imagefolder:{folder}", size=SQUARE, streamed=True)
         split = dataset.train.to(device)
-        print(
-            f"{len(split)} images, {environment.describe(device)['processor']}, {torch.get_num_threads()} threads; known after "
-            f"{time.perf_counter() - began:.1f} s"
-        )
-        print(f"{'images a second':<40}    median   [least, most]")
+        print(f"{len(split)} images known after {time.perf_counter() - began:.1f} s", flush=True)
+        about = {
+            "machine": environment.describe(device)["processor"],
+            "threads": torch.get_num_threads(),
+            "images": len(split),
+        }
+        rows = []
         for workers in asked.workers:
-            sides: dict[str, Callable[[], int]] = {
-                "squares, torchvision": partial(torchvision_epoch, folder, SQUARES, workers, device),
-                "squares, ours": partial(our_epoch, split, workers, False),
-                "views, torchvision": partial(torchvision_epoch, folder, VIEWS, workers, device),
-                "views, ours": partial(our_epoch, split, workers, True),
+            kinds: dict[str, tuple[Callable[[], int], Callable[[], int]]] = {
+                kind: (
+                    partial(torchvision_epoch, folder, made, workers, device),
+                    partial(our_epoch, split, workers, views),
+                )
+                for kind, made, views in (("squares", SQUARES, False), ("views", VIEWS, True))
             }
-            rounds = [{name: rate(epoch, device) for name, epoch in sides.items()} for _ in range(asked.rounds)]
-            for name in sides:
-                report(f"{workers} workers: {name}", [each[name] for each in rounds])
-            for what in ("squares", "views"):
-                ratios = [each[f"{what}, ours"] / each[f"{what}, torchvision"] for each in rounds]
-                report(f"{workers} workers: {what}, ours / torchvision", ratios)
+            for round_ in range(asked.rounds):
+                for kind, (theirs, ours) in kinds.items():
+                    rates = {"torchvision": rate(theirs, device), "ours": rate(ours, device)}
+                    rows.append(about | {"workers": workers, "kind": kind, "round": round_ + 1} | rates)
+                    print(workers, kind, {name: round(value) for name, value in rates.items()}, flush=True)
+        path = asked.csv or Path(temporary) / measured.STREAMING
+        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
+        print(measured.streaming(path.parent))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,17 @@ def test_the_released_way_is_compared_by_medians_of_rounds(tmp_path):
     assert "| 4 teachers | 3.00 (2.00–5.00) | 9.00 (8.00–10.00) | 1.20 (1.10–1.60) |" in text
 
 
+def test_images_from_disk_are_compared_within_each_round(tmp_path):
+    assert "python benchmarks/streaming.py" in measured.streaming(tmp_path)
+    common = {"machine": "A processor", "threads": 2, "images": 4096, "workers": 1, "kind": "views"}
+    rates = [(1, 1000, 3000), (2, 500, 2000), (3, 2000, 3900)]  # ratios of 3, 4 and 1.95
+    rows = [common | {"round": number, "torchvision": theirs, "ours": ours} for number, theirs, ours in rates]
+    pd.DataFrame(rows).to_csv(tmp_path / measured.STREAMING, index=False)
+    text = measured.streaming(tmp_path)
+    assert "4,096 images, 3 rounds:" in text
+    assert "| 1 | views | 1,000 | 3,000 | 3.00 (1.95–4.00) |" in text
+
+
 def test_the_pilots_of_cpu_meet_the_criteria_that_its_page_states():
     curves = pd.read_csv(ROOT / "book" / "calibration" / "pilot-cpu.csv", keep_default_na=False)
     last = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")]

@@ -39,6 +39,7 @@ class Generated(SphinxDirective):
         "growth": lambda book: reference.growth(),
         "scaling": lambda book: measured.scaling(book / "calibration"),
         "released": lambda book: measured.released(book / "calibration"),
+        "streaming": lambda book: measured.streaming(book / "calibration"),
         "claims": lambda book: reference.declared(),
         "seeds": lambda book: reference.seeds(book / "results" / "cpu"),
         "power": lambda book: reference.power(book / "results" / "cpu-scratch"),

@@ -86,8 +86,6 @@ def released(folder: Path) -> str:
             "as it runs, times faster": rounds["released_looking"] / rounds["ours_looking"],
             "our epochs over their bare passes": rounds["ours"] / rounds["bare"],
         }
-        by_group = pd.DataFrame(rows).groupby(rounds["group"], sort=False)
-        medians, least, most = by_group.median(), by_group.min(), by_group.max()
         networks = rounds.groupby("group", sort=False)["networks"].first()
         parts += [
             f"**`{path.stem.removeprefix('released-')}`** on {about['machine']}, {about['threads']} threads, "
@@ -97,14 +95,37 @@ def released(folder: Path) -> str:
             f"| networks | {' | '.join(rows)} |",
             "|---|--:|--:|--:|",
         ]
-        for group in medians.index:
-            shown = [
-                f"{medians.loc[group, name]:.2f} ({least.loc[group, name]:.2f}–{most.loc[group, name]:.2f})"
-                for name in rows
-            ]
-            parts.append(f"| {networks[group]} {group} | {' | '.join(shown)} |")
+        for group, ratios in pd.DataFrame(rows).groupby(rounds["group"], sort=False):
+            parts.append(f"| {networks[group]} {group} | {' | '.join(_spread(ratios[name]) for name in rows)} |")
         parts.append("")
     return "\n".join(parts) or "Not measured yet; `python benchmarks/released.py` measures it.\n"
+
+
+def _spread(values: pd.Series) -> str:
+    """The median of rounds, with the least and the most."""
+    return f"{values.median():.2f} ({values.min():.2f}–{values.max():.2f})"
+
+
+STREAMING = "streaming.csv"
+"""What ``benchmarks/streaming.py`` writes: a row for each number of workers, kind of image and round."""
+
+
+def streaming(folder: Path) -> str:
+    """Images a second from disk, a plain torchvision loader's beside ours."""
+    if not (folder / STREAMING).is_file():
+        return "Not measured yet; `python benchmarks/streaming.py` measures it.\n"
+    rounds = pd.read_csv(folder / STREAMING)
+    about = rounds.iloc[0]
+    rows = [
+        f"On {about['machine']}, {about['threads']} threads, {about['images']:,} images, {rounds['round'].nunique()} rounds:",
+        "",
+        "| workers | images | torchvision, a second | ours | ours / torchvision |",
+        "|--:|---|--:|--:|--:|",
+    ]
+    for (workers, kind), of in rounds.groupby(["workers", "kind"], sort=False):
+        rates = [f"{of[name].median():,.0f}" for name in ("torchvision", "ours")]
+        rows.append(f"| {workers} | {kind} | {' | '.join(rates)} | {_spread(of['ours'] / of['torchvision'])} |")
+    return "\n".join([*rows, ""])
 
 
 PILOTS = "pilot-*.csv"
