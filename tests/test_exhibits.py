@@ -178,13 +178,16 @@ def test_an_exploratory_study_stands_beside_the_books_own_and_the_paper(found: R
     assert "the paper" not in exhibits.elsewhere(found, "smoke").shown
 
 
-@pytest.mark.parametrize("profile", ["cpu", "cpu-lt", "smoke"])
+@pytest.mark.parametrize("profile", ["cpu", "cpu-lt", "cpu-vit", "smoke"])
 def test_overlap_by_map_is_what_k4_is_judged_by(profile: str) -> None:
     """A map's difference is the mean effect that K4 declares for it."""
     effects = results.read(home() / profile).judged_by("K").effects
     effects = effects[effects["claim"] == "K4"].groupby("what")["effect"].mean()
-    shown = exhibits.by_map(profile).shown
+    exhibit = exhibits.by_map(profile)
+    shown = exhibit.shown
     assert isinstance(shown, pd.DataFrame)
+    less = sum(str(each).startswith("−") for each in shown["mixed − pure"])
+    assert f"overlap less by {less} of {len(shown)} kinds" in exhibit.caption
     differences = {str(name).split("<code>")[1].split("<")[0]: row for name, row in shown.iterrows()}
     primary = claims.SETS["K"]["K4"].primary
     assert primary is not None

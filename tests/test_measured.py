@@ -67,3 +67,19 @@ def test_the_pilots_of_cpu_meet_the_criteria_that_its_page_states():
         assert accuracy["T1s"] >= accuracy["T1w"]
         assert accuracy["Ss"] >= accuracy["Sw"]
         assert accuracy["T1w_T2w_Sw"] >= accuracy["Sw"] + 0.03
+
+
+def test_the_pilot_of_transformers_is_what_its_page_says_of_it():
+    curves = pd.read_csv(ROOT / "book" / "calibration" / "pilot-cpu-vit.csv", keep_default_na=False)
+    last = curves[curves["epoch"] == curves.groupby(["seed", "run"])["epoch"].transform("max")].set_index("run")
+    accuracy, epochs = last["validation_accuracy"].astype(float), last["epoch"]
+    costs = accuracy["T1w"] - accuracy["T1s"], accuracy["Sw"] - accuracy["Ss"]
+    gain = accuracy["T1w_T2w_Sw"] - accuracy["Sw"]
+    said = (
+        f"costs teachers {costs[0]:.3f} and students alone {costs[1]:.3f}, and two weak teachers are worth {gain:.3f}."
+    )
+    page = " ".join((ROOT / "book" / "calibration.md").read_text(encoding="utf-8").split())
+    assert said.replace("0.", ".") in page
+    assert f"with teachers of {epochs['T1w']} epochs" in page
+    assert min(costs) > 0
+    assert gain < 0.03

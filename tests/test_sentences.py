@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -226,3 +227,18 @@ def test_an_exploratory_study_is_set_beside_the_books_own(tmp_path, monkeypatch)
     turned.loc[turned["claim"] == steady[0], "effect"] *= -1
     monkeypatch.setitem(found.__dict__, "effects", turned)
     assert f"`cpu`, {steady[0]} has the other here." in sentences.elsewhere(found, "cpu")
+
+
+def test_confidence_is_compared_with_accuracy_as_the_predictions_have_them() -> None:
+    """Reckoned again from what each network said of each image."""
+    found = results.read(results.home() / "cpu-lt")
+    predictions = found.predictions(0)
+    excess: dict[str, list[float]] = {"weak": [], "strong": []}
+    for run, cell in found.cells.items():
+        if cell["role"] == "student" and cell["objective"] == "kd" and cell["teachers"].count("+") == 1:
+            sure = predictions.confidence[predictions.runs.index(run), predictions.views.index("clean")]
+            excess[cell["student"]].append(float((sure - predictions.correct(run).float()).mean()))
+    said = sentences.confidence(found, "cpu-lt")
+    shown = [float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", said)]
+    means = [float(np.mean(excess[student])) for student in ("weak", "strong")]
+    assert shown == pytest.approx(means * 2, abs=2e-3)

@@ -639,6 +639,34 @@ def budget(profile: str) -> Said:
     return Said(words)
 
 
+def confidence(found: Results, profile: str) -> Said:
+    """By how much students are surer than right in an exploratory study and in the page's results: why calibration error can
+    move either way.
+
+    Args:
+        profile: whose published results the former are.
+    """
+    other = results.read(results.home() / profile)
+    parts = []
+    for of in (found, other):
+        excess = _excess_confidence(of)
+        said = [f"{_moved(excess[student].tolist())} for {student} ones" for student in ("weak", "strong")]
+        parts.append(f"in `{of.profile.name}` ({seeds_in_words(of)}) {' and '.join(said)}")
+    return Said(
+        "Calibration error is the distance of confidence from accuracy, to either side. On clean validation images, the mean "
+        f"confidence of students of two teachers less their accuracy is {'; '.join(parts)}. Where networks are less sure than "
+        "right, what lowers their confidence further makes the error larger."
+    )
+
+
+def _excess_confidence(found: Results) -> pd.DataFrame:
+    """Mean confidence − accuracy of the eight trials on clean validation images: student → values by seed."""
+    rows = select(figures.plain(found.reliability), role="student", view="clean")
+    rows = rows[rows["teachers"].isin(PAIRS)]
+    sums = rows.assign(excess=rows["count"] * (rows["confidence"] - rows["accuracy"])).groupby(["seed", "student"])
+    return (sums["excess"].sum() / sums["count"].sum()).unstack("student")
+
+
 def _deciding(found: Results) -> dict[str, int]:
     """claim → the sign that its primary has in every seed, 0 where they disagree."""
     primary = found.effects[found.effects["primary"]]

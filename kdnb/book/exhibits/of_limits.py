@@ -160,11 +160,12 @@ def by_map(profile: str) -> Exhibit:
             .mean()
         )
 
-    lines = {}
+    lines, less = {}, 0
     for method, name in MAPS.items():
         of, beyond = by_teachers("attention_iou", method), by_teachers("excess_iou", method)
         if of.empty:
             continue
+        less += _mixed(of) < _pure(of)
         lines[f"{name} (<code>{method}</code>)"] = {
             "two weak": f"{of['weak+weak']:.3f}",
             "two strong": f"{of['strong+strong']:.3f}",
@@ -175,7 +176,7 @@ def by_map(profile: str) -> Exhibit:
     caption = (
         f"Attention IoU of pairs of teachers in {profile} ({seeds_in_words(other)}, exploratory), on clean training images, "
         "by kind of map. A mixed pair has a weak and a strong teacher; beyond chance is what is left when the IoU of masks of "
-        "the same areas in chance places is taken off."
+        f"the same areas in chance places is taken off. Mixed pairs overlap less by {less} of {len(lines)} kinds."
     )
     frame = pd.DataFrame.from_dict(lines, orient="index")
     return Exhibit(
