@@ -26,7 +26,7 @@ def cost(folder: Path) -> str:
     parts = []
     if not any(folder.glob("cost-*.csv")):
         return "Not measured yet; `python benchmarks/cost.py` measures it."
-    for path in sorted(folder.glob("cost-*.csv")):
+    for path in sorted(folder.glob("cost-*.csv"), key=lambda path: path.stem):
         roles = pd.read_csv(path).set_index("role")
         (machine,) = roles["machine"].unique()
         peak, total = roles["peak_gflops"].median(), roles["minutes"].sum() / 60
@@ -51,7 +51,7 @@ SCALING = "scaling-*.csv"
 def scaling(folder: Path) -> str:
     """How much faster more workers were, as it was measured; a sentence that says how to measure where it was not."""
     parts = []
-    for path in sorted(folder.glob(SCALING)):
+    for path in sorted(folder.glob(SCALING), key=lambda path: path.stem):
         runs = pd.read_csv(path)
         (machine,) = runs["machine"].unique()
         (threads,) = runs["threads"].unique()
@@ -78,7 +78,7 @@ RELEASED = "released-*.csv"
 def released(folder: Path) -> str:
     """How long the released way of training takes beside ours, as it was measured: medians over rounds, least and most."""
     parts = []
-    for path in sorted(folder.glob(RELEASED)):
+    for path in sorted(folder.glob(RELEASED), key=lambda path: path.stem):
         rounds = pd.read_csv(path)
         about = rounds.iloc[0]
         rows = {
@@ -96,7 +96,7 @@ def released(folder: Path) -> str:
             "|---|--:|--:|--:|",
         ]
         for group, ratios in pd.DataFrame(rows).groupby(rounds["group"], sort=False):
-            parts.append(f"| {networks[group]} {group} | {' | '.join(_spread(ratios[name]) for name in rows)} |")
+            parts.append(f"| {group} ({networks[group]}) | {' | '.join(_spread(ratios[name]) for name in rows)} |")
         parts.append("")
     return "\n".join(parts) or "Not measured yet; `python benchmarks/released.py` measures it.\n"
 
@@ -141,7 +141,7 @@ _PILOT_ROLES = {
 def calibration(folder: Path) -> str:
     """The pilot networks of each profile: where each ended, and the curves of those without teachers."""
     parts = []
-    for path in sorted(folder.glob(PILOTS)):
+    for path in sorted(folder.glob(PILOTS), key=lambda path: path.stem):
         curves = pd.read_csv(path, keep_default_na=False, na_values={"validation_accuracy": [""]})
         for column in ("validation_accuracy", "train_accuracy"):
             curves[column] = pd.to_numeric(curves[column])
