@@ -137,7 +137,7 @@ class Released:
         _wait(self.device)
         return time.perf_counter() - began
 
-    def _loader(self, split: Split, batch: int, *made: Callable[..., Tensor], **order: bool) -> DataLoader[Any]:
+    def _loader(self, split: Split, batch: int, *made: Callable[..., Tensor], **order: Any) -> DataLoader[Any]:
         """Its processes are there before any clock starts: of few images, their start would be a large part."""
         kept = self.workers > 0
         loader: DataLoader[Any] = DataLoader(
