@@ -129,7 +129,9 @@ def elsewhere(found: Results, profile: str, dataset: str = "") -> Exhibit:
         caption += f"The paper's own values are of {paper.TITLES[dataset]}. "
     caption += "No verdict is drawn from it."
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    return Exhibit("elsewhere", frame, caption, f"The claims in {profile}", card(other, "kdnb.book.exhibits.elsewhere"))
+    return Exhibit(
+        f"elsewhere-{profile}", frame, caption, f"The claims in {profile}", card(other, "kdnb.book.exhibits.elsewhere")
+    )
 
 
 MAPS = {
