@@ -182,9 +182,29 @@ def test_the_long_tail_of_gpu_pretrains_on_what_the_list_leaves_out():
     assert (profile.teacher.train.precision, profile.student.train.precision) == ("bfloat16", "bfloat16")
 
 
-def test_the_ensembles_of_a_seed_are_those_that_students_have():
+def test_the_ensembles_of_a_seed_are_the_sets_of_teachers_of_the_grid():
     names = [ensemble.name for ensemble in smoke().ensembles(0)]
     assert names == ["T1w_T2w", "T1s_T2w", "T1w_T2s", "T1s_T2s", "T1w_T2wB", "T1wB_T2wB"]
+
+
+def test_a_row_without_students_trains_its_teachers_and_compares_them():
+    settings = small_profile(reference=False).model_dump() | {
+        "grid": [{"teachers": [["weak", "strong"], ["weak"]], "students": []}]
+    }
+    taught = small_profile(ensembles=("ws",), reference=False)
+    alone = grid.build(profiles.Profile.model_validate(settings), HASH)
+    assert [run.name for run in alone.runs] == ["T1w", "T2s"]
+    assert [(each.name, each.columns["teachers"]) for each in alone.ensembles(0)] == [("T1w_T2s", "weak+strong")]
+    # the same networks as with students, so that these can come later
+    assert {run.spec.id for run in alone.runs} < {run.spec.id for run in grid.build(taught, HASH).runs}
+
+
+@pytest.mark.parametrize("teachers", [[], [[]]])
+def test_a_row_of_neither_teachers_nor_students_is_refused(teachers):
+    with pytest.raises(ValueError, match="the grid has no network"):
+        profiles.Profile.model_validate(
+            small_profile().model_dump() | {"grid": [{"teachers": teachers, "students": []}]}
+        )
 
 
 def test_a_file_of_weights_is_known_by_its_hash(tmp_path):

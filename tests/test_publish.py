@@ -79,6 +79,24 @@ def test_what_is_read_is_what_the_store_says(grid, store, folder):
     )
 
 
+def test_teachers_alone_are_published_with_what_they_say_of_the_claims(grid, store, digits, tmp_path):
+    settings = grid.profile.model_dump() | {
+        "reference": False,
+        "grid": [{"teachers": [["weak", "weak"], ["strong", "strong"]], "students": []}],
+    }
+    teachers = grids.build(type(grid.profile).model_validate(settings), digits.hash)
+    there = publish.publish(teachers, store, digits, tmp_path / "alone")
+    assert set(there.table["role"]) == {"teacher", "ensemble"}
+    whole = tables.table(grid, store)
+    columns = ["seed", "run", "measure", "form", "split", "view", "method", "against"]
+    both = there.table.merge(whole, on=columns, suffixes=("", "_of_all"))
+    assert len(both) == len(there.table)
+    assert np.allclose(both["value"], both["value_of_all"], rtol=1e-6, equal_nan=True)
+    judged = there.verdicts
+    assert set(judged["claim"]) == {"K3", "K4"}  # of K3 the check that halves make teachers diverge
+    assert "attention IoU, strong − weak teachers" in set(judged["what"])
+
+
 def test_seeds_published_one_by_one_are_those_published_together(grid, store, digits, folder, tmp_path):
     for seed in (1, 0):  # the explorers' seed changes when a smaller one comes
         publish.publish(one_seed(grid, seed), store, digits, tmp_path / "single")

@@ -89,19 +89,17 @@ class Study:
         return tuple(run for run in self.runs if run.seed == seed)
 
     def ensembles(self, seed: int) -> list[Ensemble]:
-        """Every set of two or more teachers that a student of the seed has, each once."""
-        by_id = {run.spec.id: run for run in self.of_seed(seed)}
-        found: dict[tuple[str, ...], Ensemble] = {}
-        for run in by_id.values():
-            ids = run.spec.teachers
-            if len(ids) > 1 and ids not in found:
-                teachers = tuple(by_id[each] for each in ids)
-                name = "_".join(teacher.name for teacher in teachers)
-                parts = ("teachers", "origin")
-                columns = {part: cell.joined(tuple(teacher.columns[part] for teacher in teachers)) for part in parts}
-                about = {"run": name, "role": "ensemble"} | columns | {"student": "", "objective": ""}
-                found[ids] = Ensemble(name, about, teachers)
-        return list(found.values())
+        """Every set of two or more teachers of the grid that the seed has all runs of, each once."""
+        by_name = {run.name: run for run in self.of_seed(seed)}
+        notation = Notation(self.profile.origin)
+        found = []
+        for several in self.profile.teacher_sets:
+            names = [notation.teacher(each) for each in several]
+            if len(several) > 1 and by_name.keys() >= set(names):
+                name = notation.ensemble(several)
+                about = {"run": name, "role": "ensemble"} | cell.ensemble_columns(several)
+                found.append(Ensemble(name, about, tuple(by_name[each] for each in names)))
+        return found
 
     def groups(self, runs: Iterable[Run] | None = None) -> list[list[Run]]:
         """The runs, or some of them, in lockstep groups: a teacher by itself, students with one stream together."""
@@ -146,7 +144,7 @@ def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[in
 
 
 def _named_origins(profile: Profile) -> list[str]:
-    used = dict.fromkeys(teacher.origin for each in profile.cells for teacher in each.teachers)
+    used = dict.fromkeys(teacher.origin for several in profile.teacher_sets for teacher in several)
     return [name for name in used if name != FRESH]
 
 
@@ -246,10 +244,9 @@ def _runs_of(
     starts: Mapping[str, Origin],
 ) -> list[Run]:
     """The runs of a seed on a data set; `theirs` is the teachers'."""
-    taught = [each for each in profile.cells if each.teachers]
     teachers: dict[Teacher, Run] = {}
     for teacher in sorted(
-        {teacher for each in taught for teacher in each.teachers},
+        {teacher for several in profile.teacher_sets for teacher in several},
         key=lambda each: (each.origin != profile.origin, each.origin, notation.teacher(each)),
     ):
         name, others = notation.teacher(teacher), theirs != dataset

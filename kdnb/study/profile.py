@@ -132,7 +132,7 @@ class Row(Strict):
     teachers: tuple[tuple[TeacherConfig, ...], ...]
     """sets of teachers, each a list of augmentations in order of place, as [weak, strong]; [] for none"""
     students: tuple[Augmentation, ...] = ("weak", "strong")
-    """the students' augmentations"""
+    """the students' augmentations; [] for teachers alone, trained and compared with each other"""
     objectives: tuple[Name, ...] = (PLAIN,)
     """names of the profile's objectives"""
 
@@ -219,13 +219,14 @@ class Profile(Strict):
                 raise ValueError(f"{name!r} means random weights and cannot name an origin; choose another name")
         if NONE in self.objectives:
             raise ValueError(f"{NONE!r} means no teachers and cannot name an objective; choose another name")
-        for cell in self.cells:
-            for teacher in cell.teachers:
+        for several in self.teacher_sets:
+            for teacher in several:
                 if teacher.origin not in (FRESH, *self.origins):
                     raise ValueError(
                         f"no origin {teacher.origin!r}; choose from {', '.join([FRESH, *self.origins])}, or define it under "
                         "origins"
                     )
+        for cell in self.cells:
             if cell.objective not in (NONE, *self.objectives):
                 known = ", ".join(self.objectives)
                 raise ValueError(f"no objective {cell.objective!r}; choose from {known}, or define it under objectives")
@@ -247,14 +248,14 @@ class Profile(Strict):
                         f"those under origins: {fit}"
                     )
         notation = Notation(self.origin)
-        teachers = {notation.teacher(teacher) for cell in self.cells for teacher in cell.teachers}
+        teachers = {notation.teacher(teacher) for several in self.teacher_sets for teacher in several}
         for name in self.epochs_of:
             if name not in teachers:
                 raise ValueError(f"no teacher {name!r} for epochs_of; choose from {', '.join(sorted(teachers))}")
         if self.readings and not self.recipe:
             raise ValueError("a file with readings names the one that its own values are, as recipe: text")
-        if not self.cells:
-            raise ValueError("the grid has no student: give it a row, as {teachers: [[weak, weak]]}")
+        if not self.cells and not self.teacher_sets:
+            raise ValueError("the grid has no network: give it a row, as {teachers: [[weak, weak]]}")
         return self
 
     @property
@@ -264,19 +265,29 @@ class Profile(Strict):
         for row in self.grid:
             for objective in row.objectives:
                 for student in row.students:
-                    for configs in row.teachers:
-                        teachers = tuple(
-                            Teacher(place, config.augmentation, config.origin or self.origin)
-                            for place, config in enumerate(configs, start=1)
-                        )
+                    for teachers in map(self._teachers, row.teachers):
                         cells[Cell(teachers, student, objective if teachers else NONE)] = None
         return tuple(cells)
+
+    @property
+    def teacher_sets(self) -> tuple[tuple[Teacher, ...], ...]:
+        """Every set of teachers of the grid, in its order, each once, whether it has students or not."""
+        sets = dict.fromkeys(self._teachers(configs) for row in self.grid for configs in row.teachers)
+        return tuple(several for several in sets if several)
+
+    def _teachers(self, configs: tuple[TeacherConfig, ...]) -> tuple[Teacher, ...]:
+        return tuple(
+            Teacher(place, config.augmentation, config.origin or self.origin)
+            for place, config in enumerate(configs, start=1)
+        )
 
     @property
     def own_recipes(self) -> dict[str, str]:
         """name → identity, of what the grid has that somebody registered: augmentations, and kinds of objectives as
         ``objective:KIND``"""
-        used = {name for each in self.cells for name in (each.student, *(t.augmentation for t in each.teachers))}
+        used = {each.student for each in self.cells} | {
+            t.augmentation for several in self.teacher_sets for t in several
+        }
         used = {self.augmentations.get(name, name) for name in used}
         identities = {name: augment.registered_identity(name) for name in sorted(used)}
         kinds = {self.objectives[each.objective].kind for each in self.cells if each.objective != NONE}

@@ -182,7 +182,11 @@ def by_map(profile: str) -> Exhibit:
     )
     frame = pd.DataFrame.from_dict(lines, orient="index")
     return Exhibit(
-        "by-map", frame, caption, f"Attention IoU in {profile}, by map", card(other, "kdnb.book.exhibits.by_map")
+        f"by-map-{profile}",
+        frame,
+        caption,
+        f"Attention IoU in {profile}, by map",
+        card(other, "kdnb.book.exhibits.by_map"),
     )
 
 
