@@ -19,6 +19,8 @@ Three groups are timed: the teachers; the students of the eight trials; all stud
 from some by the plain objective. Both ways start from random weights and take the same number of steps an epoch, so they do the
 same arithmetic but for what is shared.
 
+With fewer images than `cpu` has, both ways look at fewer validation images, in proportion.
+
 Measured for each, in each round: seconds an epoch of both in training alone and as they run, and of the bare sum of our epochs'
 passes (forward, backward and step of each network, one forward of each teacher) on one batch in memory.
 `kdnb.book.measured.released` makes the ratios of them, medians over the rounds with the least and the most. The images are
@@ -51,6 +53,8 @@ from kdnb.training.answers import Normaliser
 from kdnb.training.spec import FreshOrigin, RunSpec
 
 CLASSES, SIDE, HASH = 100, 32, "0" * 16
+TRAINED_ON, LOOKED_AT = 5_000, 10_000
+"""images of `cpu`, whose proportion fewer images keep"""
 HOLE = 8
 """pixels of the side of the square that a strong view lacks"""
 
@@ -212,7 +216,7 @@ def _wait(device: torch.device) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The released way of training beside ours.")
     parser.add_argument("--profile", default="cpu")
-    parser.add_argument("--images", type=int, default=5000, help="to train on, and as many to validate on")
+    parser.add_argument("--images", type=int, default=5000, help="to train on; twice as many to validate on")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2, help="processes that make views, in the released way")
     parser.add_argument("--device", default="auto")
@@ -220,8 +224,12 @@ def main() -> None:
     asked = parser.parse_args()
     device = environment.choose_device(asked.device)
     names = tuple(str(number) for number in range(CLASSES))
-    dataset = Dataset("noise", names, noise(asked.images, 0), noise(asked.images, 1), CIFAR_MEAN, CIFAR_STD)
+    share = asked.images / TRAINED_ON
+    held_out = noise(round(LOOKED_AT * share), 1)
+    dataset = Dataset("noise", names, noise(asked.images, 0), held_out, CIFAR_MEAN, CIFAR_STD)
     settings = profile.load(asked.profile)
+    sample = max(1, round(settings.observe.validate_sample * share))
+    settings = settings.model_copy(update={"observe": settings.observe.model_copy(update={"validate_sample": sample})})
     study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
 
     epochs = settings.observe.validate_every
@@ -256,6 +264,7 @@ def main() -> None:
         "machine": environment.describe(device)["processor"],
         "threads": torch.get_num_threads(),
         "images": asked.images,
+        "validation_images": len(held_out),
         "epochs": epochs,
         "workers": asked.workers,
     }

@@ -20,7 +20,7 @@ from torchvision.transforms import functional as reference
 from torchvision.transforms.autoaugment import _apply_op
 
 from kdnb.errors import ProfileError
-from kdnb.images import augment
+from kdnb.images import augment, blocks
 from kdnb.images.augment import CLEAN, STRONG, WEAK, Draws, Recipe, dial, draw, views
 from kdnb.images.counter import Purpose, Stream
 
@@ -435,14 +435,25 @@ def test_a_view_does_not_depend_on_its_neighbours(images, picked, recipe, size, 
     assert torch.equal(some, full[picked])
 
 
-def test_a_view_does_not_depend_on_the_size_of_the_batch(images):
+@pytest.mark.parametrize("size", [32, 112])  # of 112 pixels, 41 are made at a time
+def test_a_view_does_not_depend_on_the_size_of_the_batch(images, size):
     index = np.arange(128)
-    full = views(images, index, STRONG, Stream(0), 0)
-    for size in (1, 7, 50):
+    full = views(images, index, STRONG, Stream(0), 0, size=size)
+    for batch in (1, 7, 50):
         parts = [
-            views(images[at : at + size], index[at : at + size], STRONG, Stream(0), 0) for at in range(0, 128, size)
+            views(images[at : at + batch], index[at : at + batch], STRONG, Stream(0), 0, size=size)
+            for at in range(0, 128, batch)
         ]
         assert torch.equal(torch.cat(parts), full)
+
+
+def test_a_view_does_not_depend_on_how_many_are_made_at_a_time(images, monkeypatch):
+    index = np.arange(128)
+    for recipe in (WEAK, STRONG, augment.IMAGENET_STRONG):
+        full = views(images, index, recipe, Stream(0), 0, size=48)
+        for pixels in (1, 3 * 48**2, 10**9):
+            monkeypatch.setattr(blocks, "PIXELS", pixels)
+            assert torch.equal(views(images, index, recipe, Stream(0), 0, size=48), full)
 
 
 @pytest.mark.parametrize("recipe", [WEAK, STRONG], ids=["weak", "strong"])

@@ -242,3 +242,26 @@ def test_confidence_is_compared_with_accuracy_as_the_predictions_have_them() -> 
     shown = [float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", said)]
     means = [float(np.mean(excess[student])) for student in ("weak", "strong")]
     assert shown == pytest.approx(means * 2, abs=2e-3)
+
+
+def test_teachers_of_another_start_are_said_with_what_decides_k4() -> None:
+    """Recomputed from the tables by hand: four teachers, and four pairs of them."""
+    found, other = (results.read(results.home() / name).judged_by("K") for name in ("cpu", "cpu-imagenet"))
+
+    def apart(of: results.Results) -> float:
+        rows = of.table.query(
+            "measure == 'attention_iou' and method == 'cam-predicted' and split == 'train' and view == 'clean' "
+            "and form == 'textbook' and against == '' and role == 'ensemble'"
+        )
+        origin = of.profile.origin
+        pairs = rows[rows["origin"] == f"{origin}+{origin}"].groupby("teachers")["value"].mean()
+        return float(pairs[["weak+strong", "strong+weak"]].mean() - pairs[["weak+weak", "strong+strong"]].mean())
+
+    said = sentences.start(found, "cpu-imagenet")
+    shown = [float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", said)]
+    assert shown == pytest.approx([apart(other), apart(found)], abs=6e-4)
+    right = other.table.query(
+        "measure == 'accuracy' and role == 'teacher' and split == 'validation' and view == 'clean' and form == 'textbook'"
+    )
+    weak, strong = (right[right["teachers"] == each]["value"].mean() for each in ("weak", "strong"))
+    assert f"weak teachers get {weak:.3f} of the validation images right, and strong ones {strong:.3f}" in said

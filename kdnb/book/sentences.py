@@ -659,6 +659,25 @@ def confidence(found: Results, profile: str) -> Said:
     )
 
 
+def start(found: Results, profile: str) -> Said:
+    """How good the teachers of an exploratory study are, and what decides K4 there and in the page's results.
+
+    Args:
+        profile: whose published results the former are.
+    """
+    other = results.read(results.home() / profile).judged_by("K")
+    where = {"role": "teacher", "measure": "accuracy", "form": "textbook", "split": "validation", "view": "clean"}
+    right = select(figures.plain(other.table), **where).groupby("teachers")["value"].mean()
+    primary = other.claim_set["K4"].primary
+    assert primary is not None
+    there, here = (_effects(of, "K4", primary.what) for of in (other, found))
+    return Said(
+        f"In `{profile}` ({seeds_in_words(other)}), weak teachers get {right['weak']:.3f} of the validation images right, and "
+        f"strong ones {right['strong']:.3f}. By the map that decides K4, the attention IoU of mixed pairs less that of pure "
+        f"ones is {_moved(there)}; in `{found.profile.name}` it is {_moved(here)}."
+    )
+
+
 def _excess_confidence(found: Results) -> pd.DataFrame:
     """Mean confidence − accuracy of the eight trials on clean validation images: student → values by seed."""
     rows = select(figures.plain(found.reliability), role="student", view="clean")

@@ -50,6 +50,7 @@ from kdnb import source
 from kdnb.environment import finest
 from kdnb.errors import ProfileError
 from kdnb.images import kernels, randaugment
+from kdnb.images.blocks import blocks
 from kdnb.images.counter import Purpose, Stream
 
 CROP_ATTEMPTS = 10
@@ -457,10 +458,13 @@ def _resize_boxes(
     """Resampling is separable: one matrix of weights a row and one a column of each image, rounded between, as in the uint8
     kernels of Pillow and torch."""
     side = images.shape[-1]
-    across = _weights(_on(left, images), _on(width, images), side, size, interpolation)
-    down = _weights(_on(top, images), _on(height, images), side, size, interpolation)
-    rows = torch.matmul(images.float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
-    return torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
+    views = torch.empty((*images.shape[:2], size, size), dtype=torch.uint8, device=images.device)
+    for part in blocks(images, size):
+        across = _weights(_on(left[part], images), _on(width[part], images), side, size, interpolation)
+        down = _weights(_on(top[part], images), _on(height[part], images), side, size, interpolation)
+        rows = torch.matmul(images[part].float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
+        views[part] = torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255)
+    return views
 
 
 def _weights(start: Tensor, length: Tensor, side: int, size: int, interpolation: Interpolation) -> Tensor:

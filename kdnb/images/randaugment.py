@@ -22,6 +22,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from kdnb.images import kernels
+from kdnb.images.blocks import blocks
 
 OPERATIONS = 2
 """that RandAugment carries out one after the other"""
@@ -64,32 +65,30 @@ def jitter(u: NDArray[np.float64], strength: float) -> Jitter:
 
 def jittered(images: Tensor, decided: Jitter) -> Tensor:
     """The images, uint8 (N, 3, S, S), in other colours. Rounded to whole levels after each change, as torchvision does."""
-    images = images.clone()
-    for turn in range(3):
-        for kind, change in enumerate((_brightness, _contrast, _saturation)):
-            members = np.flatnonzero(_ORDERS[decided.order, turn] == kind)
-            if len(members):
-                where = torch.from_numpy(members).to(images.device)
-                factors = torch.from_numpy(decided.factors[members, kind].astype(np.float32)).to(images.device)
-                images[where] = change(images[where], factors.view(-1, 1, 1, 1))
-    return images
+    views = torch.empty_like(images)
+    for part in blocks(images):
+        order = _ORDERS[decided.order[part]]
+        factors = np.take_along_axis(decided.factors[part], order, axis=1).astype(np.float32)
+        kinds, by = (torch.from_numpy(each).to(images.device) for each in (order, factors))
+        changed = images[part].float()
+        for turn in range(order.shape[1]):
+            _change(changed, kinds[:, turn].view(-1, 1, 1, 1), by[:, turn].view(-1, 1, 1, 1))
+        views[part] = changed.to(torch.uint8)
+    return views
 
 
-def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return (images * factor).clamp_(0, 255).to(torch.uint8)
+def _change(images: Tensor, kind: Tensor, factor: Tensor) -> None:
+    """Moves each image away from another one, or towards it: black for brightness, its mean grey for contrast, itself in grey
+    for saturation.
 
-
-def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    grey = kernels.rgb_to_grayscale(images).float().mean(dim=(1, 2, 3), keepdim=True)
-    return _blend(images, grey, factor)
-
-
-def _saturation(images: Tensor, factor: Tensor) -> Tensor:
-    return _blend(images, kernels.rgb_to_grayscale(images).float(), factor)
-
-
-def _blend(images: Tensor, others: Tensor, factor: Tensor) -> Tensor:
-    return torch.addcmul(images * factor, others, 1.0 - factor).clamp_(0, 255).to(torch.uint8)
+    Args:
+        images: float32 (N, 3, S, S) of whole levels, changed in place.
+        kind: (N, 1, 1, 1), 0 to 2 for brightness, contrast, saturation.
+        factor: (N, 1, 1, 1), what stays of the image.
+    """
+    grey = kernels.rgb_to_grayscale(images).floor_()
+    others = torch.where(kind == 2, grey, (kind == 1) * grey.mean(dim=(1, 2, 3), keepdim=True))
+    images.mul_(factor).addcmul_(others, 1.0 - factor).clamp_(0, 255).floor_()
 
 
 def _augmentation_space(side: int) -> dict[str, tuple[Tensor, bool]]:
