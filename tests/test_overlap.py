@@ -109,8 +109,26 @@ def test_grad_cam_is_the_positive_part_of_the_map_without_bias_over_its_places(n
 
 
 def test_grad_cam_leaves_no_gradient_in_the_network(network, shown):
+    fixed = next(network.parameters()).requires_grad_(False)
     maps_of.grad_cam(network, shown, torch.zeros(8, dtype=torch.long))
     assert all(parameter.grad is None for parameter in network.parameters())
+    assert [parameter for parameter in network.parameters() if not parameter.requires_grad] == [fixed]
+    fixed.requires_grad_(True)
+
+
+def test_grad_cam_keeps_nothing_of_what_comes_before_its_map(network, shown):
+    """Of 256 large images, the activations of all layers take gigabytes."""
+    kept = []
+    hooks = [
+        module.register_forward_hook(lambda module, given, made: kept.append(made.requires_grad))
+        for module in network.features.modules()
+        if not list(module.children())
+    ]
+    maps_of.grad_cam(network, shown, torch.zeros(8, dtype=torch.long))
+    for hook in hooks:
+        hook.remove()
+    assert len(kept) > 5
+    assert not any(kept)
 
 
 @torch.no_grad()

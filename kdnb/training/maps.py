@@ -11,6 +11,8 @@ attention-gradient                   its attention, weighed with the gradient of
 Which of them a network gives is its `map_methods`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -77,9 +79,22 @@ def grad_cam(network: Network, images: Tensor, target: Tensor) -> Tensor:
     """
     from captum.attr import LayerGradCam
 
-    with torch.enable_grad():
+    with _frozen(network), torch.enable_grad():
         maps: Tensor = LayerGradCam(network, network.features).attribute(images, target, relu_attributions=True)
     return maps.detach().squeeze(1)
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """No gradient of a weight is wanted, so nothing that comes before the feature map is kept for one."""
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 # -- transformers ----------------------------------------------------------------------------------------------------
