@@ -14,11 +14,10 @@ import safetensors.torch
 import torch
 
 from kdnb.book import explorers as making
-from kdnb.book import figures
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, directions, overlap, paper, results
 from kdnb.evidence.results import Results
-from kdnb.evidence.table import select
+from kdnb.evidence.table import plain, select
 from kdnb.paths import CHECKOUT as ROOT
 from kdnb.study import execute
 from kdnb.training.objectives import loss
@@ -152,7 +151,7 @@ def test_the_dial_holds_the_affinity_of_the_found(found: Results, explorers: dic
 
 def test_the_scatter_holds_every_distilled_student(found: Results, explorers: dict[str, making.Interactive]) -> None:
     points = {(point["run"], point["seed"]): point for point in embedded(explorers["scatter"])["points"]}
-    students = select(figures.plain(found.table), role="student", measure="accuracy", split="validation", view="clean")
+    students = select(plain(found.table), role="student", measure="accuracy", split="validation", view="clean")
     students = students[students["teachers"] != ""]
     expected = {(row.run, row.seed): row.value for row in students.itertuples()}
     assert {key: point["values"]["accuracy"] for key, point in points.items()} == expected

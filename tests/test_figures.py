@@ -122,7 +122,7 @@ def explorer() -> Explorer:
 
 def points(drawn) -> list:
     """What holds a point for each seed, in all the axes."""
-    return [line for ax in np.ravel(drawn) for line in ax.get_lines() if line.get_gid() == figures.SEEDS]
+    return [line for ax in np.ravel(drawn) for line in ax.get_lines() if line.get_gid() == style.SEEDS]
 
 
 def count(drawn) -> int:

@@ -26,7 +26,7 @@ from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, overlap, paper
 from kdnb.evidence.results import Explorer, Results
-from kdnb.evidence.table import select
+from kdnb.evidence.table import plain, select
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
 
@@ -343,7 +343,7 @@ def _shape(teachers: str) -> str:
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each distilled student and seed: run, seed, student, teachers, and a column for each measure."""
-    rows = select(figures.plain(table), form="textbook", split="validation")
+    rows = select(plain(table), form="textbook", split="validation")
     students = select(rows, role="student")
     students = students[students["teachers"] != ""]
     points = students[["run", "seed", "student", "teachers"]].drop_duplicates().reset_index(drop=True)

@@ -8,7 +8,6 @@ from functools import wraps
 
 import pandas as pd
 
-from kdnb.book import figures
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, judging, paper, results
@@ -16,7 +15,7 @@ from kdnb.evidence.claims import FACTOR, PLOTTED
 from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL
-from kdnb.evidence.table import select
+from kdnb.evidence.table import plain, select
 from kdnb.study import grid
 from kdnb.study import profile as profiles
 
@@ -83,7 +82,7 @@ def _sign(values: list[float]) -> int:
 
 def _cells(found: Results, measure: str, against: str = "", **where: str) -> pd.DataFrame:
     """seed, teachers, student → value, of the eight trials."""
-    table = figures.plain(found.table)
+    table = plain(found.table)
     asked = {"role": "student", "measure": measure, "form": "textbook", "split": "validation", "view": "clean"} | where
     rows = select(table, against=against, **asked)
     rows = rows[rows["teachers"].isin(PAIRS)]
@@ -617,7 +616,7 @@ def budget(profile: str) -> Said:
         profile: whose published results these are.
     """
     other = results.read(results.home() / profile)
-    rows = figures.plain(select(other.table, measure="accuracy", form="textbook", split="validation", view="clean"))
+    rows = plain(select(other.table, measure="accuracy", form="textbook", split="validation", view="clean"))
 
     def of(**where: str) -> pd.Series:
         return select(rows, **where).groupby("seed")["value"].mean()
@@ -667,7 +666,7 @@ def start(found: Results, profile: str) -> Said:
     """
     other = results.read(results.home() / profile).judged_by("K")
     where = {"role": "teacher", "measure": "accuracy", "form": "textbook", "split": "validation", "view": "clean"}
-    right = select(figures.plain(other.table), **where).groupby("teachers")["value"].mean()
+    right = select(plain(other.table), **where).groupby("teachers")["value"].mean()
     primary = other.claim_set["K4"].primary
     assert primary is not None
     there, here = (_effects(of, "K4", primary.what) for of in (other, found))
@@ -680,7 +679,7 @@ def start(found: Results, profile: str) -> Said:
 
 def _excess_confidence(found: Results) -> pd.DataFrame:
     """Mean confidence − accuracy of the eight trials on clean validation images: student → values by seed."""
-    rows = select(figures.plain(found.reliability), role="student", view="clean")
+    rows = select(plain(found.reliability), role="student", view="clean")
     rows = rows[rows["teachers"].isin(PAIRS)]
     sums = rows.assign(excess=rows["count"] * (rows["confidence"] - rows["accuracy"])).groupby(["seed", "student"])
     return (sums["excess"].sum() / sums["count"].sum()).unstack("student")

@@ -396,6 +396,17 @@ def select(table: pd.DataFrame, **where: str | int) -> pd.DataFrame:
     return table[chosen]
 
 
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the objective ``kd``, of students without teachers, and of what is no student; of teachers, those of the
+    default origin, which is the first teacher's."""
+    rows = table[table["objective"].isin(("", "kd", "none"))]
+    first = table.loc[table["role"] == "teacher", "origin"]
+    if first.empty:
+        return rows
+    alike = {"+".join([first.iloc[0]] * count) for count in range(1, 10)}
+    return rows[rows["origin"].isin({"", *alike})]
+
+
 _VALIDATION = {"split": "validation", "form": "textbook", "view": "clean"}
 
 SHOWN: dict[str, dict[str, str]] = {

@@ -19,6 +19,7 @@ from kdnb.book.cards import card
 from kdnb.book.explorers import Interactive
 from kdnb.errors import IncompleteError
 from kdnb.evidence.results import Results
+from kdnb.evidence.table import plain
 
 Shown = Axes | Figure | NDArray[Any] | Interactive | pd.DataFrame | str
 """a drawing, an explorer, a table, or HTML"""
@@ -90,7 +91,7 @@ def exhibit(make: Callable[Concatenate[Results, P], Exhibit]) -> Callable[Concat
 
 def of_two_teachers(found: Results) -> pd.DataFrame:
     """The rows of students of two teachers of the default origin."""
-    table = figures.plain(found.table)
+    table = plain(found.table)
     two = table["teachers"].str.count(r"\+") == 1
     if not two.any():
         raise IncompleteError("the grid has no student of two teachers")

@@ -4,6 +4,7 @@ from kdnb.book import explorers, figures, style
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit, of_two_teachers
 from kdnb.evidence import curves
 from kdnb.evidence.results import Results
+from kdnb.evidence.table import plain
 
 
 @exhibit
@@ -53,7 +54,7 @@ def by_trial(found: Results, measure: str, view: str = "clean", split: str = "va
 @exhibit
 def gain(found: Results) -> Exhibit:
     """What two teachers add to a student of the same augmentation."""
-    table = figures.plain(found.table)
+    table = plain(found.table)
     two = table[(table["teachers"] == "") | (table["teachers"].str.count(r"\+") == 1) | (table["role"] == "teacher")]
     caption = (
         "Validation accuracy of each student minus that of its twin without teachers, the same seed, views and order. "

@@ -4,14 +4,13 @@ import html
 
 import pandas as pd
 
-from kdnb.book import figures
 from kdnb.book.cards import card, seeds_in_words
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit
 from kdnb.errors import IncompleteError
 from kdnb.evidence import diff, paper, results
 from kdnb.evidence.estimands import papers, signed
 from kdnb.evidence.results import Results
-from kdnb.evidence.table import select
+from kdnb.evidence.table import plain, select
 
 
 @exhibit
@@ -45,7 +44,7 @@ def unlike(found: Results) -> Exhibit:
 @exhibit
 def suspects(found: Results) -> Exhibit:
     """What augmentation moves besides what the claims are about."""
-    table = figures.plain(found.table)
+    table = plain(found.table)
     clean = {"form": "textbook", "view": "clean"}
 
     def mean(**where: str) -> float:
@@ -156,11 +155,7 @@ def by_map(profile: str) -> Exhibit:
 
     def by_teachers(measure: str, method: str) -> pd.Series:
         where = {"role": "ensemble", "split": "train", "view": "clean", "form": "textbook", "against": ""}
-        return (
-            select(figures.plain(other.table), measure=measure, method=method, **where)
-            .groupby("teachers")["value"]
-            .mean()
-        )
+        return select(plain(other.table), measure=measure, method=method, **where).groupby("teachers")["value"].mean()
 
     lines, less = {}, 0
     for method, name in MAPS.items():
