@@ -264,4 +264,5 @@ def test_teachers_of_another_start_are_said_with_what_decides_k4() -> None:
         "measure == 'accuracy' and role == 'teacher' and split == 'validation' and view == 'clean' and form == 'textbook'"
     )
     weak, strong = (right[right["teachers"] == each]["value"].mean() for each in ("weak", "strong"))
+    assert ("less than what the claim counts as an effect (0.010)" in said) == (abs(apart(other)) < 0.01)
     assert f"weak teachers get {weak:.3f} of the validation images right, and strong ones {strong:.3f}" in said

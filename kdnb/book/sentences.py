@@ -659,7 +659,8 @@ def confidence(found: Results, profile: str) -> Said:
 
 
 def start(found: Results, profile: str) -> Said:
-    """How good the teachers of an exploratory study are, and what decides K4 there and in the page's results.
+    """How good the teachers of an exploratory study are, and how much pairs of them overlap there and in the page's results, by
+    the map that decides K4 and by the released code's.
 
     Args:
         profile: whose published results the former are.
@@ -667,14 +668,30 @@ def start(found: Results, profile: str) -> Said:
     other = results.read(results.home() / profile).judged_by("K")
     where = {"role": "teacher", "measure": "accuracy", "form": "textbook", "split": "validation", "view": "clean"}
     right = select(plain(other.table), **where).groupby("teachers")["value"].mean()
-    primary = other.claim_set["K4"].primary
-    assert primary is not None
-    there, here = (_effects(of, "K4", primary.what) for of in (other, found))
+    claim = other.claim_set["K4"]
+    assert claim.primary is not None
+    apart = []
+    for of in (other, found):
+        decides, summed = (_mean_overlap(of, method) for method in ("cam-predicted", "cam-sum"))
+        effects = select(of.effects, claim="K4", what=claim.primary.what)["effect"].tolist()
+        if effects:  # a grid of one's own may have no mixed pairs
+            less = f", less than what the claim counts as an effect ({claim.margin:.3f})"
+            small = all(abs(value) < claim.margin for value in effects)
+            apart.append(
+                f"In `{of.profile.name}` ({seeds_in_words(of)}) it is {_moved(effects)}{less if small else ''}; all pairs "
+                f"overlap by {decides:.3f} in the mean, and by {summed:.3f} in maps summed over classes."
+            )
     return Said(
-        f"In `{profile}` ({seeds_in_words(other)}), weak teachers get {right['weak']:.3f} of the validation images right, and "
-        f"strong ones {right['strong']:.3f}. By the map that decides K4, the attention IoU of mixed pairs less that of pure "
-        f"ones is {_moved(there)}; in `{found.profile.name}` it is {_moved(here)}."
+        f"In `{profile}`, weak teachers get {right['weak']:.3f} of the validation images right, and strong ones "
+        f"{right['strong']:.3f}. K4 is decided by the attention IoU of mixed pairs less that of pure ones. {' '.join(apart)}"
     )
+
+
+def _mean_overlap(found: Results, method: str) -> float:
+    """Attention IoU by a kind of map on clean training images, the mean over pairs of one origin and seeds."""
+    where = {"role": "ensemble", "measure": "attention_iou", "form": "textbook", "split": "train", "view": "clean"}
+    rows = select(plain(found.table), method=method, against="", **where)
+    return float(rows.loc[rows["teachers"].isin(PAIRS), "value"].mean())
 
 
 def _excess_confidence(found: Results) -> pd.DataFrame:
