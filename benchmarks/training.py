@@ -1,13 +1,15 @@
-"""What the training loop costs beside the bare network, and augmentation beside a training step.
+"""What the training loop costs beside the bare network, augmentation beside a training step, and bfloat16 beside float32.
 
     make bench          or      python benchmarks/training.py [--profile cpu] [--rounds 7]
 
-Two questions, each answered with things timed in turn within one run, round by round, so that a machine whose speed
+Three questions, each answered with things timed in turn within one run, round by round, so that a machine whose speed
 drifts shifts both sides:
 
 1. overhead: an epoch of the real loop (augmentation, order, log, checkpoint and all) over a bare loop of the same
    network on a batch that already lies in memory (forward, backward, step). Bound: 1.25.
 2. augmentation: making the views of a batch over the bare training step. Bound: 0.15.
+3. bfloat16: the bare loop in bfloat16 over the same in float32, of the teachers' and the students' network. It has no bound,
+   for it depends on whether the device has it in hardware.
 
 The images are random bytes: neither kernels nor networks are faster or slower for what images show, but for Equalize
 and AutoContrast, which do more work on them than on flat images. So no data set is needed.
@@ -31,7 +33,7 @@ from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import estimate, grid
 from kdnb.study.profile import load
 from kdnb.training import models, optimiser, train
-from kdnb.training.answers import CHUNK, Normaliser
+from kdnb.training.answers import CHUNK, Normaliser, autocast
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.spec import FreshOrigin, RunSpec
 
@@ -70,7 +72,9 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
 
     def loop() -> None:
         for _ in range(steps):
-            loss = F.cross_entropy(network(batch), labels)
+            with autocast(spec, device):
+                logits = network(batch)
+            loss = F.cross_entropy(logits.float(), labels)
             stepper.zero_grad(set_to_none=True)
             loss.backward()
             stepper.step()
@@ -78,9 +82,9 @@ def bare_loop(spec: RunSpec, dataset: Dataset, device: torch.device) -> Callable
     return loop
 
 
-def report(name: str, ratios: list[float], bound: float) -> None:
-    median = statistics.median(ratios)
-    print(f"{name:<44} {median:6.3f}   [{min(ratios):.3f}, {max(ratios):.3f}]   bound {bound}", flush=True)
+def report(name: str, ratios: list[float], bound: float | None = None) -> None:
+    median, against = statistics.median(ratios), "" if bound is None else f"   bound {bound}"
+    print(f"{name:<44} {median:6.3f}   [{min(ratios):.3f}, {max(ratios):.3f}]{against}", flush=True)
 
 
 def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, rounds: int) -> None:
@@ -113,6 +117,18 @@ def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, ro
     )
 
 
+def compare_precisions(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, rounds: int) -> None:
+    """The ratio of the bare loops in both precisions."""
+    exact, short = (
+        bare_loop(spec.model_copy(update={"train": spec.train.model_copy(update={"precision": each})}), dataset, device)
+        for each in ("float32", "bfloat16")
+    )
+    for warmed_up in (exact, short):
+        warmed_up()
+    times = [(seconds(exact, device), seconds(short, device)) for _ in range(rounds)]
+    report(f"{name} ({spec.model.name}): bfloat16 / float32 steps", [second / first for first, second in times])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Overhead of the training loop and cost of augmentation.")
     parser.add_argument("--profile", default="cpu")
@@ -140,6 +156,8 @@ def main() -> None:
     print(f"{'ratio':<44} median   [least, most]")
     for name in ("T1w", "T1s"):
         measure(name, runs[name], dataset, device, arguments.rounds)
+    for name in ("T1w", "Sw"):
+        compare_precisions(name, runs[name], dataset, device, arguments.rounds)
 
 
 if __name__ == "__main__":
