@@ -7,13 +7,16 @@ The released way is written anew from PyTorch's and torchvision's own parts:
 
 - worker processes make a weak and a strong view of every image, one image at a time, of which one is used;
 - networks are trained one after the other, and each student asks its teachers itself, batch by batch;
-- as it runs, all validation images are looked at twice an epoch, clean and augmented.
+- as it runs, an epoch ends with a look at all validation images as they are; a student with teachers looks at them once more,
+  in both views again, of which it answers one, and so do its teachers.
 
-An epoch of it is timed.
+An epoch of it is timed. What the released code computes of those answers, and its files of images, are left out.
 
 Ours is `kdnb.training.train`: views of a chunk of images at once, all students of one augmentation in lockstep, one answer of
 each teacher a batch, and a look at a sample of the validation images every few epochs (`observe.validate_every`). So as many
-epochs are timed, and each takes its share.
+epochs are timed, and each takes its share. It is timed in this process, and shared out among as many processes as the released
+way has for its views, each with its part of the threads, as `kdnb run --workers` does it. The end of a run, where both measure
+what they trained, is timed of neither.
 
 Three groups are timed: the teachers; the students of the eight trials; all students of the grid that have no teacher or learn
 from some by the plain objective. Both ways start from random weights and take the same number of steps an epoch, so they do the
@@ -28,10 +31,14 @@ noise: what they show changes no time.
 """
 
 import argparse
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +126,9 @@ class Released:
         batch, strong = spec.train.batch_size, spec.augmentation == "strong"
         network = train.initial(spec, CLASSES, SIDE, self.device)
         optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-        own = STRONG if strong else WEAK
-        shown = self._loader(self.dataset.train, batch, WEAK, STRONG, shuffle=True, drop_last=True)
-        held_out = [self._loader(self.dataset.validation, batch, made) for made in (PLAIN, own)] if looks else []
+        shown = self._loader(self.dataset.train, batch, WEAK, STRONG, shuffle=True)
+        clean = self._loader(self.dataset.validation, batch, PLAIN) if looks else ()
+        viewed = self._loader(self.dataset.validation, batch, WEAK, STRONG) if looks and teachers else ()
         began = time.perf_counter()
         for _ in range(spec.train.epochs):
             network.train()
@@ -134,10 +141,13 @@ class Released:
                 loss.backward()
                 optimiser.step()
             network.eval()
-            for loader in held_out:
-                with torch.no_grad():
-                    for views, labels in loader:
-                        (network(views.to(self.device)).argmax(dim=1).cpu() == labels).sum().item()
+            with torch.no_grad():
+                for views, labels in clean:
+                    (network(views.to(self.device)).argmax(dim=1).cpu() == labels).sum().item()
+                for weak_views, strong_views, labels in viewed:
+                    views = (strong_views if strong else weak_views).to(self.device)
+                    for each in (*teachers, network):
+                        (each(views).argmax(dim=1).cpu() == labels).sum().item()
         _wait(self.device)
         return time.perf_counter() - began
 
@@ -160,52 +170,145 @@ def grouped(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     groups: dict[Any, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(train.group_key(spec), []).append(spec)
-    return list(groups.values())
+    return sorted(groups.values(), key=len, reverse=True)
 
 
-def ours(
-    specs: Sequence[RunSpec], teachers: dict[str, Any], dataset: Dataset, device: torch.device
-) -> tuple[float, float]:
-    """Seconds of training alone, and of all with the looks at validation images, of groups in lockstep."""
-    alone, began = 0.0, time.perf_counter()
-    for group in grouped(specs):
-        heard = {name: teachers[name] for spec in group for name in spec.teachers}
-        for result in train.train(group, dataset, heard, device).values():
+@dataclass(frozen=True)
+class Ours:
+    """Trains groups in lockstep, in this process or in those of a pool."""
+
+    bench: "Bench"
+    pool: Executor | None = None
+    """its processes began with `begin_there`"""
+
+    def __call__(self, specs: Sequence[RunSpec], looks: bool) -> float:
+        """Seconds of all of them.
+
+        Args:
+            looks: whether the sample of validation images is looked at; else a single one is.
+        """
+        if not looks:
+            specs = [_changed(spec, observe=spec.observe.model_copy(update={"validate_sample": 1})) for spec in specs]
+        began = time.perf_counter()
+        if self.pool is None:
+            for group in grouped(specs):
+                self.bench.train(group)
+        else:
+            for each in [self.pool.submit(train_there, group) for group in grouped(specs)]:
+                each.result()
+        return time.perf_counter() - began
+
+
+there: "Bench"
+"""what a process of the pool trains with"""
+
+
+def begin_there(make: "Callable[[], Bench]", threads: int, ready: Barrier) -> None:
+    global there
+    torch.set_num_threads(threads)
+    there = make()
+    ready.wait()
+
+
+def train_there(group: list[RunSpec]) -> None:
+    there.train(group)
+
+
+# -- both ------------------------------------------------------------------------------------------------------------
+
+
+def _changed(spec: RunSpec, **settings: Any) -> RunSpec:
+    return spec.model_copy(update=settings)
+
+
+def _short(spec: RunSpec, epochs: int = 1) -> RunSpec:
+    return _changed(spec, origin=FreshOrigin(), train=spec.train.model_copy(update={"epochs": epochs}))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What both ways train, and with what."""
+
+    settings: profile.Profile
+    dataset: Dataset
+    device: torch.device
+    groups: dict[str, list[RunSpec]]
+    """a run of one epoch for each network, by the name of the group"""
+    networks: dict[str, Any]
+    """the teachers of all students, by run id"""
+
+    @classmethod
+    def make(cls, name: str, images: int, device: torch.device) -> "Bench":
+        """Of a profile, with so many training images."""
+        share = images / TRAINED_ON
+        names = tuple(str(number) for number in range(CLASSES))
+        held_out = noise(round(LOOKED_AT * share), 1)
+        dataset = Dataset("noise", names, noise(images, 0), held_out, CIFAR_MEAN, CIFAR_STD)
+        settings = profile.load(name)
+        sample = max(1, round(settings.observe.validate_sample * share))
+        observe = settings.observe.model_copy(update={"validate_sample": sample})
+        settings = settings.model_copy(update={"observe": observe})
+        study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
+        plain = {
+            run.name: run
+            for run in study.runs
+            if run.spec.role == "student" and (run.spec.objective is None or run.columns["objective"] == "kd")
+        }
+        taught_by = {name for run in plain.values() for name in run.spec.teachers}
+        teaching = {run.spec.id: _short(run.spec) for run in study.runs if run.spec.id in taught_by}
+        groups = {
+            "teachers": list(
+                {spec.id: spec for spec in teaching.values()}.values()
+            ),  # from random weights, some are one
+            "students of the eight trials": [
+                _short(run.spec)
+                for run in plain.values()
+                if len(run.spec.teachers) == 2 and set(run.columns["origin"].split("+")) == {settings.origin}
+            ],
+            "all plain students of the grid": [_short(run.spec) for run in plain.values()],
+        }
+        networks: dict[str, Any] = {
+            name: train.initial(spec, CLASSES, SIDE, device).eval().requires_grad_(False)
+            for name, spec in teaching.items()
+        }
+        return cls(settings, dataset, device, groups, networks)
+
+    def train(self, group: Sequence[RunSpec]) -> None:
+        """In lockstep, our way."""
+        heard = {name: self.networks[name] for spec in group for name in spec.teachers}
+        for result in train.train(group, self.dataset, heard, self.device).values():
             if not isinstance(result, train.Trained):
                 raise result
-            alone += sum(epoch["seconds"] for epoch in result.log)
-    _wait(device)
-    return alone, time.perf_counter() - began
+        _wait(self.device)
 
+    def bare(self, specs: Sequence[RunSpec]) -> float:
+        """Seconds of the passes alone, on one batch in memory, of groups in lockstep."""
+        return sum(self._bare(group) for group in grouped(specs))
 
-def bare(specs: Sequence[RunSpec], teachers: dict[str, Any], dataset: Dataset, device: torch.device) -> float:
-    """Seconds of the passes alone, on one batch in memory, of groups in lockstep."""
-    return sum(_bare(group, teachers, dataset, device) for group in grouped(specs))
-
-
-def _bare(specs: Sequence[RunSpec], teachers: dict[str, Any], dataset: Dataset, device: torch.device) -> float:
-    batch = specs[0].train.batch_size
-    views = Normaliser(dataset, device, specs[0])(dataset.train.pixels()[:batch].to(device))
-    labels = dataset.train.labels[:batch].to(device)
-    networks = [train.initial(spec, CLASSES, SIDE, device).train() for spec in specs]
-    optimisers = [torch.optim.SGD(each.parameters(), lr=0.01, momentum=0.9, fused=True) for each in networks]
-    listened = {(spec.augmentation, name) for spec in specs for name in spec.teachers}
-    steps = specs[0].train.epochs * train.steps_per_epoch(len(dataset.train), batch)
-    began = 0.0
-    for step in range(1 + steps):
-        if step == 1:  # the first, in which memory is taken, is not timed
-            _wait(device)
-            began = time.perf_counter()
-        with torch.no_grad():
-            for _, name in listened:
-                teachers[name](views)
-        for network, optimiser in zip(networks, optimisers, strict=True):
-            loss = F.cross_entropy(network(views), labels)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-    _wait(device)
-    return time.perf_counter() - began
+    def _bare(self, specs: Sequence[RunSpec]) -> float:
+        batch = specs[0].train.batch_size
+        views = Normaliser(self.dataset, self.device, specs[0])(self.dataset.train.pixels()[:batch].to(self.device))
+        labels = self.dataset.train.labels[:batch].to(self.device)
+        networks = [train.initial(spec, CLASSES, SIDE, self.device).train() for spec in specs]
+        optimisers = [torch.optim.SGD(each.parameters(), lr=0.01, momentum=0.9, fused=True) for each in networks]
+        listened = {name for spec in specs for name in spec.teachers}
+        sizes = [len(each) for each in torch.arange(len(self.dataset.train)).split(batch)] * specs[0].train.epochs
+        began = 0.0
+        for number, size in enumerate([batch, *sizes]):
+            if number == 1:  # before it memory is taken, which is not timed
+                _wait(self.device)
+                began = time.perf_counter()
+            shown, answers = views[:size], labels[:size]
+            with torch.no_grad():
+                for name in listened:
+                    self.networks[name](shown)
+            for network, optimiser in zip(networks, optimisers, strict=True):
+                loss = F.cross_entropy(network(shown), answers)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+        _wait(self.device)
+        return time.perf_counter() - began
 
 
 def _wait(device: torch.device) -> None:
@@ -218,67 +321,51 @@ def main() -> None:
     parser.add_argument("--profile", default="cpu")
     parser.add_argument("--images", type=int, default=5000, help="to train on; twice as many to validate on")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="processes that make views, in the released way")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes: of the released way's views, of ours shared out"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help="also written there, a row for each group and round")
     asked = parser.parse_args()
-    device = environment.choose_device(asked.device)
-    names = tuple(str(number) for number in range(CLASSES))
-    share = asked.images / TRAINED_ON
-    held_out = noise(round(LOOKED_AT * share), 1)
-    dataset = Dataset("noise", names, noise(asked.images, 0), held_out, CIFAR_MEAN, CIFAR_STD)
-    settings = profile.load(asked.profile)
-    sample = max(1, round(settings.observe.validate_sample * share))
-    settings = settings.model_copy(update={"observe": settings.observe.model_copy(update={"validate_sample": sample})})
-    study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
-
-    epochs = settings.observe.validate_every
-
-    def short(spec: RunSpec, epochs: int = 1) -> RunSpec:
-        return spec.model_copy(
-            update={"origin": FreshOrigin(), "train": spec.train.model_copy(update={"epochs": epochs})}
-        )
-
-    plain = {
-        run.name: run
-        for run in study.runs
-        if run.spec.role == "student" and (run.spec.objective is None or run.columns["objective"] == "kd")
-    }
-    taught_by = {name for run in plain.values() for name in run.spec.teachers}
-    teaching = {run.spec.id: short(run.spec) for run in study.runs if run.spec.id in taught_by}
-    groups = {
-        "teachers": list({spec.id: spec for spec in teaching.values()}.values()),  # from random weights, some are one
-        "students of the eight trials": [
-            short(run.spec)
-            for run in plain.values()
-            if len(run.spec.teachers) == 2 and set(run.columns["origin"].split("+")) == {settings.origin}
-        ],
-        "all plain students of the grid": [short(run.spec) for run in plain.values()],
-    }
-    networks: dict[str, Any] = {
-        name: train.initial(spec, CLASSES, SIDE, device).eval().requires_grad_(False) for name, spec in teaching.items()
-    }
-    released = Released(dataset, device, asked.workers)
+    device, threads = environment.choose_device(asked.device), torch.get_num_threads()
+    make = partial(Bench.make, asked.profile, asked.images, device)
+    bench = make()
+    epochs = bench.settings.observe.validate_every
     about = {
-        "profile": settings.name,
+        "profile": bench.settings.name,
         "machine": environment.describe(device)["processor"],
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "images": asked.images,
-        "validation_images": len(held_out),
+        "validation_images": len(bench.dataset.validation),
         "epochs": epochs,
         "workers": asked.workers,
     }
     rows = []
-    for name, specs in groups.items():
-        for round_ in range(asked.rounds):
-            theirs = {"released": released(specs, networks, False), "released_looking": released(specs, networks, True)}
-            timed = ours([short(spec, epochs) for spec in specs], networks, dataset, device)
-            both = {name: seconds / epochs for name, seconds in zip(("ours", "ours_looking"), timed, strict=True)}
-            alone = {"bare": bare(specs, networks, dataset, device)}
-            rows.append(about | {"group": name, "networks": len(specs), "round": round_ + 1} | theirs | both | alone)
-            print({key: round(value, 2) for key, value in (theirs | both | alone).items()}, name, flush=True)
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(asked.workers + 1)  # they have begun before any clock starts
+    begin = (make, max(1, threads // asked.workers), ready)
+    with ProcessPoolExecutor(asked.workers, context, begin_there, begin) as pool:
+        for _ in range(asked.workers):
+            pool.submit(abs, 0)
+        ready.wait()
+        released = Released(bench.dataset, device, asked.workers)
+        ours, shared = Ours(bench), Ours(bench, pool)
+        for name, specs in bench.groups.items():
+            longer = [_short(spec, epochs) for spec in specs]
+            for round_ in range(asked.rounds):
+                timed = {
+                    "released": released(specs, bench.networks, False),
+                    "released_looking": released(specs, bench.networks, True),
+                    "ours": ours(longer, False) / epochs,
+                    "ours_looking": ours(longer, True) / epochs,
+                    "shared": shared(longer, False) / epochs,
+                    "shared_looking": shared(longer, True) / epochs,
+                    "bare": bench.bare(specs),
+                }
+                rows.append(about | {"group": name, "networks": len(specs), "round": round_ + 1} | timed)
+                print({key: round(value, 2) for key, value in timed.items()}, name, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = asked.csv or Path(folder) / f"released-{settings.name}.csv"
+        path = asked.csv or Path(folder) / f"released-{bench.settings.name}.csv"
         pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
         print(measured.released(path.parent))
 

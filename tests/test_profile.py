@@ -3,6 +3,7 @@
 import pytest
 
 from kdnb.errors import ProfileError
+from kdnb.study import grid
 from kdnb.study import profile as profiles
 from kdnb.study.cell import Cell, Teacher
 
@@ -18,12 +19,12 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-imagenet", "cpu-lt", "cpu-scratch", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
-        "paper-imagenet", "paper-imagenet-lt", "smoke",
+        "cpu", "cpu-imagenet", "cpu-lt", "cpu-scratch", "cpu-short", "cpu-text", "cpu-vit", "gpu", "paper-cifar100",
+        "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", profiles.names())
+@pytest.mark.parametrize("name", [name for name in profiles.names() if name != "cpu-short"])
 def test_every_profile_of_the_package_is_valid_and_has_the_papers_trials(name):
     profile = profiles.load(name, ["recipe=students"] if name == "cpu-imagenet" else [])
     assert profile.name == name
@@ -34,6 +35,20 @@ def test_every_profile_of_the_package_is_valid_and_has_the_papers_trials(name):
         teachers = tuple(Teacher(place, each, origin) for place, each in enumerate(pair, start=1))
         assert {Cell(teachers, student, "kd") for student in ("weak", "strong")} <= cells
     assert {Cell((), student, "none") for student in ("weak", "strong")} <= cells
+
+
+def test_teachers_of_a_short_training_are_those_of_cpu_but_for_their_epochs():
+    short, whole = (
+        grid.build(settings, "0" * 16, settings.seeds, dict.fromkeys(settings.origins, "1" * 16))
+        for settings in map(profiles.load, ("cpu-short", "cpu"))
+    )
+    assert [run.spec for run in short.origins] == [run.spec for run in whole.origins if run.name == "origin-A"]
+    assert {run.spec.role for run in short.runs} == {"teacher"}
+    teachers = {(run.spec.seed, run.name): run.spec for run in whole.runs if run.spec.role == "teacher"}
+    for run in short.runs:
+        as_long = run.spec.model_copy(update={"train": run.spec.train.model_copy(update={"epochs": 40})})
+        assert as_long == teachers[run.spec.seed, run.name]
+    assert len(short.runs) == 4 * len(whole.profile.seeds)
 
 
 def test_a_users_own_file_works_where_a_name_does_and_has_the_eight_trials(tmp_path):

@@ -75,30 +75,47 @@ RELEASED = "released-*.csv"
 """What ``benchmarks/released.py`` writes: released-PROFILE.csv, with a row for each group of networks and round."""
 
 
+PAPERS_SHARE = 0.2
+"""validation images for each training image of CIFAR-100 as the paper has it: 10,000 for 50,000"""
+
+
 def released(folder: Path) -> str:
     """How long the released way of training takes beside ours, as it was measured: medians over rounds, least and most."""
     parts = []
     for path in sorted(folder.glob(RELEASED), key=lambda path: path.stem):
         rounds = pd.read_csv(path)
         about = rounds.iloc[0]
+        apart = f", ours in {about['workers']} processes"
+        share = PAPERS_SHARE * about["images"] / about["validation_images"]
+        papers = _mixed(rounds, "released", share) / _mixed(rounds, "ours", share)
         rows = {
             "training alone, times faster": rounds["released"] / rounds["ours"],
+            f"training alone{apart}": rounds["released"] / rounds["shared"],
             "as it runs, times faster": rounds["released_looking"] / rounds["ours_looking"],
+            f"as it runs{apart}": rounds["released_looking"] / rounds["shared_looking"],
+            "as it runs, with the paper's share of validation images": papers,
             "our epochs over their bare passes": rounds["ours"] / rounds["bare"],
         }
-        networks = rounds.groupby("group", sort=False)["networks"].first()
+        groups = rounds.groupby("group", sort=False)
+        heads = [f"{group} ({networks})" for group, networks in groups["networks"].first().items()]
         parts += [
             f"**`{path.stem.removeprefix('released-')}`** on {about['machine']}, {about['threads']} threads, "
-            f"{about['images']:,} images, {about['workers']} processes that make views in the released way; "
-            f"{rounds['round'].nunique()} rounds:",
+            f"{about['images']:,} images to train on and {about['validation_images']:,} to validate on, {about['workers']} "
+            f"processes that make views in the released way; {rounds['round'].nunique()} rounds:",
             "",
-            f"| networks | {' | '.join(rows)} |",
-            "|---|--:|--:|--:|",
+            f"| | {' | '.join(heads)} |",
+            "|---|" + "--:|" * len(heads),
         ]
-        for group, ratios in pd.DataFrame(rows).groupby(rounds["group"], sort=False):
-            parts.append(f"| {group} ({networks[group]}) | {' | '.join(_spread(ratios[name]) for name in rows)} |")
+        for name, ratios in rows.items():
+            cells = [_spread(of_group) for _, of_group in ratios.groupby(rounds["group"], sort=False)]
+            parts.append(f"| {name} | {' | '.join(cells)} |")
         parts.append("")
     return "\n".join(parts) or "Not measured yet; `python benchmarks/released.py` measures it.\n"
+
+
+def _mixed(rounds: pd.DataFrame, way: str, share: float) -> pd.Series:
+    """Seconds of an epoch, where looks have so much of the validation images that they had."""
+    return rounds[way] + share * (rounds[f"{way}_looking"] - rounds[way])
 
 
 def _spread(values: pd.Series) -> str:
