@@ -18,9 +18,10 @@ epochs are timed, and each takes its share. It is timed in this process, and sha
 way has for its views, each with its part of the threads, as `kdnb run --workers` does it. The end of a run, where both measure
 what they trained, is timed of neither.
 
-Three groups are timed: the teachers; the students of the eight trials; all students of the grid that have no teacher or learn
-from some by the plain objective. Both ways start from random weights and take the same number of steps an epoch, so they do the
-same arithmetic but for what is shared.
+Three groups are timed: four teachers; the students of the eight trials; all students of the paper's grid (as `paper-cifar100`
+has it) but those of half views, with up to three teachers and both objectives. Networks, images and optimisers are those of
+`cpu`. Both ways start from random weights and take the same number of steps an epoch, so they do the same arithmetic but for
+what is shared.
 
 With fewer images than `cpu` has, both ways look at fewer validation images, in proportion.
 
@@ -62,6 +63,8 @@ from kdnb.training.spec import FreshOrigin, RunSpec
 CLASSES, SIDE, HASH = 100, 32, "0" * 16
 TRAINED_ON, LOOKED_AT = 5_000, 10_000
 """images of `cpu`, whose proportion fewer images keep"""
+GRID = "paper-cifar100"
+"""the profile that has the paper's whole grid"""
 HOLE = 8
 """pixels of the side of the square that a strong view lacks"""
 
@@ -225,6 +228,10 @@ def _short(spec: RunSpec, epochs: int = 1) -> RunSpec:
     return _changed(spec, origin=FreshOrigin(), train=spec.train.model_copy(update={"epochs": epochs}))
 
 
+def _sides(spec: RunSpec) -> tuple[str, ...]:
+    return spec.objective.sides if spec.objective else ()
+
+
 @dataclass(frozen=True)
 class Bench:
     """What both ways train, and with what."""
@@ -248,24 +255,17 @@ class Bench:
         sample = max(1, round(settings.observe.validate_sample * share))
         observe = settings.observe.model_copy(update={"validate_sample": sample})
         settings = settings.model_copy(update={"observe": observe})
+        settings = settings.model_copy(update={"grid": profile.load(GRID).grid})
         study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
-        plain = {
-            run.name: run
-            for run in study.runs
-            if run.spec.role == "student" and (run.spec.objective is None or run.columns["objective"] == "kd")
-        }
-        taught_by = {name for run in plain.values() for name in run.spec.teachers}
+        students = [run for run in study.runs if run.spec.role == "student" and not _sides(run.spec)]
+        taught_by = {name for run in students for name in run.spec.teachers}
         teaching = {run.spec.id: _short(run.spec) for run in study.runs if run.spec.id in taught_by}
         groups = {
-            "teachers": list(
-                {spec.id: spec for spec in teaching.values()}.values()
-            ),  # from random weights, some are one
+            "teachers": [spec for spec in teaching.values() if spec.member < 3],
             "students of the eight trials": [
-                _short(run.spec)
-                for run in plain.values()
-                if len(run.spec.teachers) == 2 and set(run.columns["origin"].split("+")) == {settings.origin}
+                _short(run.spec) for run in students if len(run.spec.teachers) == 2 and run.columns["objective"] == "kd"
             ],
-            "all plain students of the grid": [_short(run.spec) for run in plain.values()],
+            "students of the paper's grid": [_short(run.spec) for run in students],
         }
         networks: dict[str, Any] = {
             name: train.initial(spec, CLASSES, SIDE, device).eval().requires_grad_(False)

@@ -178,7 +178,7 @@ def test_an_exploratory_study_stands_beside_the_books_own_and_the_paper(found: R
     assert "the paper" not in exhibits.elsewhere(found, "smoke").shown
 
 
-@pytest.mark.parametrize("profile", ["cpu", "cpu-imagenet", "cpu-lt", "cpu-vit", "smoke"])
+@pytest.mark.parametrize("profile", ["cpu", "cpu-imagenet", "cpu-lt", "cpu-short", "cpu-vit", "smoke"])
 def test_overlap_by_map_is_what_k4_is_judged_by(profile: str) -> None:
     """A map's difference is the mean effect that K4 declares for it."""
     effects = results.read(home() / profile).judged_by("K").effects

@@ -95,6 +95,7 @@ def released(folder: Path) -> str:
             f"as it runs{apart}": rounds["released_looking"] / rounds["shared_looking"],
             "as it runs, with the paper's share of validation images": papers,
             "our epochs over their bare passes": rounds["ours"] / rounds["bare"],
+            "training alone, if ours were those passes alone": rounds["released"] / rounds["bare"],
         }
         groups = rounds.groupby("group", sort=False)
         heads = [f"{group} ({networks})" for group, networks in groups["networks"].first().items()]
