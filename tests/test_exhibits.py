@@ -20,9 +20,9 @@ CLAIMS = [claim.key for claim in claims.SETS["K"].claims if claim.primary is not
 OF_A_STUDY = [
     "affinity", "alpha", "attention", "by_trial", "class_mean", "controls", "cost", "dial", "gain", "grid", "halves",
     "interaction", "learning", "matching", "overlaps", "reliability", "same_views", "scatter", "scores", "settings",
-    "specification_shares", "specifications", "suspects", "typical_maps", "unlike", "views",
+    "specification_shares", "specifications", "starts", "suspects", "typical_maps", "unlike", "views",
 ]  # fmt: skip
-MORE = {"by_trial": ("accuracy",), "typical_maps": ("weak",)}
+MORE = {"by_trial": ("accuracy",), "typical_maps": ("weak",), "starts": ("cpu-imagenet",)}
 OF_THE_PAPER = ["differences", "ledger", "tables", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
 
 
@@ -229,3 +229,46 @@ def test_a_drawing_without_alt_text_is_refused() -> None:
 
 def test_a_card_leads_to_the_function_that_drew_it(small: Results) -> None:
     assert 'href="../book/api/book.html#kdnb.book.exhibits.plot"' in cards.card(small, "kdnb.book.exhibits.plot")
+
+
+def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() -> None:
+    """Recomputed from the tables by hand: four teachers, and four pairs of them."""
+    profiles = "cpu-imagenet", "cpu-short", "cpu"
+    imagenet, short, found = (results.read(results.home() / name).judged_by("K") for name in profiles)
+
+    def overlaps(of: Results) -> pd.DataFrame:
+        """seed × pair"""
+        rows = of.table.query(
+            "measure == 'attention_iou' and method == 'cam-predicted' and split == 'train' and view == 'clean' "
+            "and form == 'textbook' and against == '' and role == 'ensemble'"
+        )
+        origin = of.profile.origin
+        return rows[rows["origin"] == f"{origin}+{origin}"].pivot_table("value", "seed", "teachers")
+
+    def apart(of: Results) -> pd.Series:
+        pairs = overlaps(of)
+        mixed, pure = pairs[["weak+strong", "strong+weak"]], pairs[["weak+weak", "strong+strong"]]
+        return mixed.mean(axis=1) - pure.mean(axis=1)
+
+    shown = exhibits.starts(found, *profiles[:2]).shown
+    assert isinstance(shown, pd.DataFrame)
+    assert list(shown["start"]) == ["ImageNet", "the same task", "the same task"]
+    assert list(shown["epochs"]) == ["5", "5", "40"]
+    assert list(shown["seeds"]) == ["1 of 1", "5 of 5", "5 of 5"]
+    for of, (_, row) in zip((imagenet, short, found), shown.iterrows(), strict=True):
+        assert row["mixed − pure"] == estimands.signed(apart(of).mean())
+        assert float(row["all pairs"]) == pytest.approx(overlaps(of).to_numpy().mean(), abs=6e-4)
+        right = of.table.query(
+            "measure == 'accuracy' and role == 'teacher' and split == 'validation' and view == 'clean' and form == 'textbook'"
+        )
+        right = right[right["origin"] == of.profile.origin]
+        for each in ("weak", "strong"):
+            assert float(row[f"{each} teachers"]) == pytest.approx(
+                right[right["teachers"] == each]["value"].mean(), abs=6e-4
+            )
+
+    # What the page says of them in its own words.
+    assert (apart(short) < 0).all()
+    assert apart(short).mean() < apart(found).mean() / 2
+    assert abs(apart(imagenet)).max() < 0.01
+    assert abs(overlaps(short).to_numpy().mean() - overlaps(imagenet).to_numpy().mean()) < 0.03

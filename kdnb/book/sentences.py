@@ -658,45 +658,6 @@ def confidence(found: Results, profile: str) -> Said:
     )
 
 
-def start(found: Results, *profiles: str) -> Said:
-    """How good the teachers of exploratory studies are, and how much pairs of them overlap there and in the page's results, by
-    the map that decides K4 and by the released code's.
-
-    Args:
-        profiles: whose published results those are.
-    """
-    others = [results.read(results.home() / profile).judged_by("K") for profile in profiles]
-    claim = found.judged_by("K").claim_set["K4"]
-    assert claim.primary is not None
-    where = {"role": "teacher", "measure": "accuracy", "form": "textbook", "split": "validation", "view": "clean"}
-    says = []
-    for of in others:
-        right = select(plain(of.table), **where).groupby("teachers")["value"].mean()
-        says.append(
-            f"In `{of.profile.name}`, weak teachers get {right['weak']:.3f} of the validation images right, and strong ones "
-            f"{right['strong']:.3f}."
-        )
-    says.append("K4 is decided by the attention IoU of mixed pairs less that of pure ones.")
-    for of in (*others, found):
-        decides, summed = (_mean_overlap(of, method) for method in ("cam-predicted", "cam-sum"))
-        effects = select(of.effects, claim="K4", what=claim.primary.what)["effect"].tolist()
-        if effects:  # a grid of one's own may have no mixed pairs
-            less = f", less than what the claim counts as an effect ({claim.margin:.3f})"
-            small = all(abs(value) < claim.margin for value in effects)
-            says.append(
-                f"In `{of.profile.name}` ({seeds_in_words(of)}) it is {_moved(effects)}{less if small else ''}; all pairs "
-                f"overlap by {decides:.3f} in the mean, and by {summed:.3f} in maps summed over classes."
-            )
-    return Said(" ".join(says))
-
-
-def _mean_overlap(found: Results, method: str) -> float:
-    """Attention IoU by a kind of map on clean training images, the mean over pairs of one origin and seeds."""
-    where = {"role": "ensemble", "measure": "attention_iou", "form": "textbook", "split": "train", "view": "clean"}
-    rows = select(plain(found.table), method=method, against="", **where)
-    return float(rows.loc[rows["teachers"].isin(PAIRS), "value"].mean())
-
-
 def _excess_confidence(found: Results) -> pd.DataFrame:
     """Mean confidence − accuracy of the eight trials on clean validation images: student → values by seed."""
     rows = select(plain(found.reliability), role="student", view="clean")

@@ -11,7 +11,7 @@ from kdnb.book.exhibits.of_attention import affinity, attention, dial, direction
 from kdnb.book.exhibits.of_claims import correlations, everything, factors, plot, scores, verdict
 from kdnb.book.exhibits.of_fidelity import by_trial, gain, interaction, learning, reliability, same_views, scatter
 from kdnb.book.exhibits.of_interventions import alpha, class_mean, controls, halves, matching
-from kdnb.book.exhibits.of_limits import beside, by_map, elsewhere, exploratory, suspects, unlike
+from kdnb.book.exhibits.of_limits import beside, by_map, elsewhere, exploratory, starts, suspects, unlike
 from kdnb.book.exhibits.of_paper import (
     differences,
     ledger,
@@ -64,6 +64,7 @@ __all__ = [
     "specification_curve",
     "specification_shares",
     "specifications",
+    "starts",
     "suspects",
     "tables",
     "typical_maps",

@@ -7,10 +7,11 @@ import pandas as pd
 from kdnb.book.cards import card, seeds_in_words
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit
 from kdnb.errors import IncompleteError
-from kdnb.evidence import diff, paper, results
-from kdnb.evidence.estimands import papers, signed
+from kdnb.evidence import claims, diff, paper, results
+from kdnb.evidence.estimands import PAIRS, papers, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain, select
+from kdnb.study.cell import FRESH
 
 
 @exhibit
@@ -183,6 +184,56 @@ def by_map(profile: str) -> Exhibit:
         f"Attention IoU in {profile}, by map",
         card(other, "kdnb.book.exhibits.by_map"),
     )
+
+
+CLEAN = {"form": "textbook", "split": "train", "view": "clean"}
+STARTS = {
+    "imagenet": "ImageNet",
+    "trained": "the same task",
+    "file": "a file of weights",
+    FRESH: "random weights",
+}
+"""where teachers start, and what that is called in a table"""
+
+
+@exhibit
+def starts(found: Results, *profiles: str) -> Exhibit:
+    """Teachers of several starts and trainings: how good they are, and how much pairs of them overlap.
+
+    Args:
+        profiles: exploratory ones, whose published results stand above the page's.
+    """
+    claim = claims.SETS["K"]["K4"]
+    assert claim.primary is not None
+    rows = {}
+    for of in (*(results.read(results.home() / profile).judged_by("K") for profile in profiles), found):
+        origin = of.profile.origins.get(of.profile.origin)
+        answers = select(plain(of.table), role="teacher", measure="accuracy", **CLEAN | {"split": "validation"})
+        right = answers.groupby("teachers")["value"].mean()
+        apart = select(of.effects, claim="K4", what=claim.primary.what)["effect"]
+        rows[f"<code>{of.profile.name}</code>"] = {
+            "start": STARTS[origin.kind if origin else FRESH],
+            "epochs": str(of.profile.teacher.train.epochs),
+            "mixed − pure": signed(float(apart.mean())) if len(apart) else "",
+            "seeds": f"{int((apart * apart.mean() > 0).sum())} of {len(apart)}",
+            "all pairs": f"{_mean_overlap(of, 'cam-predicted'):.3f}",
+            "all pairs, summed maps": f"{_mean_overlap(of, 'cam-sum'):.3f}",
+            "weak teachers": f"{right['weak']:.3f}" if "weak" in right else "",
+            "strong teachers": f"{right['strong']:.3f}" if "strong" in right else "",
+        }
+    caption = (
+        "Teachers by start and training: the share of the validation images that they get right, and the attention IoU of "
+        "pairs of them on clean training images. K4 is decided by mixed − pure; beside it stands in how many seeds that has "
+        f"its mean's sign. Less than {claim.margin:.3f} counts as no effect. Exploratory: {', '.join(profiles)}."
+    )
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return Exhibit("starts", frame, caption, "Teachers by start and training")
+
+
+def _mean_overlap(found: Results, method: str) -> float:
+    """Attention IoU by a kind of map, the mean over pairs of one origin and seeds."""
+    rows = select(plain(found.table), role="ensemble", measure="attention_iou", method=method, against="", **CLEAN)
+    return float(rows.loc[rows["teachers"].isin(PAIRS), "value"].mean())
 
 
 def _mixed(of: pd.Series) -> float:
