@@ -254,8 +254,7 @@ class Bench:
         settings = profile.load(name)
         sample = max(1, round(settings.observe.validate_sample * share))
         observe = settings.observe.model_copy(update={"validate_sample": sample})
-        settings = settings.model_copy(update={"observe": observe})
-        settings = settings.model_copy(update={"grid": profile.load(GRID).grid})
+        settings = settings.model_copy(update={"observe": observe, "grid": profile.load(GRID).grid})
         study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
         students = [run for run in study.runs if run.spec.role == "student" and not _sides(run.spec)]
         taught_by = {name for run in students for name in run.spec.teachers}
