@@ -250,8 +250,10 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
         mixed, pure = pairs[["weak+strong", "strong+weak"]], pairs[["weak+weak", "strong+strong"]]
         return mixed.mean(axis=1) - pure.mean(axis=1)
 
-    shown = exhibits.starts(found, *profiles[:2]).shown
+    exhibit = exhibits.starts(found, *profiles[:2])
+    shown = exhibit.shown
     assert isinstance(shown, pd.DataFrame)
+    assert all(f"kdnb reproduce --profile {name} " in exhibit.html for name in profiles)
     assert list(shown["start"]) == ["ImageNet", "the same task", "the same task"]
     assert list(shown["epochs"]) == ["5", "5", "40"]
     assert list(shown["seeds"]) == ["1 of 1", "5 of 5", "5 of 5"]

@@ -75,7 +75,7 @@ P = ParamSpec("P")
 
 
 def exhibit(make: Callable[Concatenate[Results, P], Exhibit]) -> Callable[Concatenate[Results, P], Exhibit]:
-    """Adds the card, or says in the exhibit's place what the results lack."""
+    """Adds the card before those that the exhibit has, or says in its place what the results lack."""
 
     @functools.wraps(make)
     def made(found: Results, /, *args: P.args, **given: P.kwargs) -> Exhibit:
@@ -84,7 +84,7 @@ def exhibit(make: Callable[Concatenate[Results, P], Exhibit]) -> Callable[Concat
         except IncompleteError as error:
             words = html.escape(f"Not in these results ({found.profile.name}): {error}")
             return Exhibit(make.__name__, f'<p class="kdnb-lacking">{words}</p>', "")
-        return replace(exhibit, made=card(found, f"kdnb.book.exhibits.{make.__name__}"))
+        return replace(exhibit, made=card(found, f"kdnb.book.exhibits.{make.__name__}") + exhibit.made)
 
     return made
 

@@ -205,8 +205,9 @@ def starts(found: Results, *profiles: str) -> Exhibit:
     """
     claim = claims.SETS["K"]["K4"]
     assert claim.primary is not None
+    others = [results.read(results.home() / profile).judged_by("K") for profile in profiles]
     rows = {}
-    for of in (*(results.read(results.home() / profile).judged_by("K") for profile in profiles), found):
+    for of in (*others, found):
         origin = of.profile.origins.get(of.profile.origin)
         answers = select(plain(of.table), role="teacher", measure="accuracy", **CLEAN | {"split": "validation"})
         right = answers.groupby("teachers")["value"].mean()
@@ -227,7 +228,8 @@ def starts(found: Results, *profiles: str) -> Exhibit:
         f"its mean's sign. Less than {claim.margin:.3f} counts as no effect. Exploratory: {', '.join(profiles)}."
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    return Exhibit("starts", frame, caption, "Teachers by start and training")
+    made = "".join(card(each, "kdnb.book.exhibits.starts") for each in others)
+    return Exhibit("starts", frame, caption, "Teachers by start and training", made)
 
 
 def _mean_overlap(found: Results, method: str) -> float:
