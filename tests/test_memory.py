@@ -1,7 +1,10 @@
 """Groups that memory cannot hold: as few passes as fit, and the same bits in each of them."""
 
 import math
+import platform
 import shutil
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -183,3 +186,31 @@ def test_a_container_has_no_more_than_any_group_it_is_in(tmp_path):
     for name, text in (("limit_in_bytes", "700"), ("usage_in_bytes", "650"), ("stat", "total_inactive_file 20")):
         (old / f"memory.{name}").write_text(text)
     assert memory._left_in_group(membership, mount) == 70
+
+
+_TAKE_AND_FREE = """
+import resource, sys, torch
+from kdnb.study import memory
+
+if sys.argv[1] == "keep":
+    memory.keep_freed()
+
+def take():
+    return [torch.ones(5 << 20, dtype=torch.uint8).add_(1) for _ in range(16)]
+
+take(), take()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+take()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this system has no GNU C library")
+def test_a_process_that_keeps_what_it_frees_has_no_pages_cleared_for_it_again():
+    def cleared(how):
+        done = subprocess.run([sys.executable, "-c", _TAKE_AND_FREE, how], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    taken = 16 * (5 << 20) // 4096
+    assert cleared("keep") < 0.2 * taken
+    assert cleared("give back") > 0.5 * taken

@@ -180,6 +180,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     """
     began = time.perf_counter()
     _register(task)
+    memory.keep_freed()
     if task.threads:
         torch.set_num_threads(task.threads)
     device, store = environment.choose_device(task.device), Store(task.store)

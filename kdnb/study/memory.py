@@ -9,7 +9,9 @@ workspaces, is added. On a CPU nothing is tried: a process keeps what earlier gr
 step says nothing of what the step needs. Apple's GPUs count no peak; there, too, it is reckoned.
 """
 
+import ctypes
 import math
+import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -187,3 +189,22 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+KEPT = 1 << 30
+"""bytes that `keep_freed` keeps at most"""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""of malloc.h"""
+
+
+def keep_freed() -> None:
+    """Lets this process keep the main memory that it frees: on Linux with GNU's C library, in blocks of up to 32 MiB.
+
+    A step takes as much as the step before it freed. By itself the library may give it back to the system in between, which
+    then clears it anew, page by page: up to a tenth of the time of small networks.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, 32 << 20)  # the most that every version takes
+        library.mallopt(_TRIM_THRESHOLD, KEPT)

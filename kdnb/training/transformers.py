@@ -169,7 +169,7 @@ class SequencePooling(nn.Module):
 
 
 def _halving(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
 
 
 def _start(part: nn.Module) -> None:
