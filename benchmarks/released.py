@@ -55,7 +55,7 @@ from torchvision import transforms
 from kdnb import environment
 from kdnb.book import measured
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.study import grid, profile
+from kdnb.study import grid, memory, profile
 from kdnb.training import objectives, train
 from kdnb.training.answers import Normaliser
 from kdnb.training.spec import FreshOrigin, RunSpec
@@ -209,6 +209,7 @@ there: "Bench"
 def begin_there(make: "Callable[[], Bench]", threads: int, ready: Barrier) -> None:
     global there
     torch.set_num_threads(threads)
+    memory.keep_freed()
     there = make()
     ready.wait()
 
@@ -327,6 +328,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also written there, a row for each group and round")
     asked = parser.parse_args()
     device, threads = environment.choose_device(asked.device), torch.get_num_threads()
+    memory.keep_freed()  # for both ways
     make = partial(Bench.make, asked.profile, asked.images, device)
     bench = make()
     epochs = bench.settings.observe.validate_every

@@ -19,12 +19,12 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-imagenet", "cpu-lt", "cpu-scratch", "cpu-short", "cpu-text", "cpu-vit", "gpu", "paper-cifar100",
-        "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt", "smoke",
+        "cpu", "cpu-imagenet", "cpu-lt", "cpu-scratch", "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu",
+        "paper-cifar100", "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in profiles.names() if name != "cpu-short"])
+@pytest.mark.parametrize("name", [name for name in profiles.names() if not name.startswith("cpu-short")])
 def test_every_profile_of_the_package_is_valid_and_has_the_papers_trials(name):
     profile = profiles.load(name, ["recipe=students"] if name == "cpu-imagenet" else [])
     assert profile.name == name
@@ -49,6 +49,13 @@ def test_teachers_of_a_short_training_are_those_of_cpu_but_for_their_epochs():
         as_long = run.spec.model_copy(update={"train": run.spec.train.model_copy(update={"epochs": 40})})
         assert as_long == teachers[run.spec.seed, run.name]
     assert len(short.runs) == 4 * len(whole.profile.seeds)
+
+
+def test_teachers_of_a_short_training_by_adamw_have_the_start_of_one_profile_and_the_training_of_another():
+    start, training, both = map(profiles.load, ("cpu-short", "cpu-imagenet", "cpu-short-adamw"))
+    own = {"name", "about", "teacher"}
+    assert both.model_dump(exclude=own) == start.model_dump(exclude=own)
+    assert both.teacher == start.teacher.model_copy(update={"train": training.teacher.train})
 
 
 def test_a_users_own_file_works_where_a_name_does_and_has_the_eight_trials(tmp_path):
