@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.evidence import table
 from kdnb.images.datasets import Dataset
 from kdnb.study import estimate, profile
@@ -73,7 +73,7 @@ def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
     timed = whole[:1] if role == "teachers" else whole
     networks = untrained(grid, timed, dataset)
     short = [s.model_copy(update={"train": s.train.model_copy(update={"epochs": 2})}) for s in timed]
-    results = train.train(short, dataset, networks, environment.choose_device("auto"), untrained=networks)
+    results = train.train(short, dataset, networks, devices.choose("auto"), untrained=networks)
     epoch = sum(result.log[-1]["seconds"] for result in results.values() if isinstance(result, train.Trained))
     by_id = {run.spec.id: run.spec for run in grid.runs}
     rate = flops(timed, dataset, by_id) / max(spec.train.epochs for spec in timed) / epoch
@@ -89,7 +89,7 @@ def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
 
 def observed(grid: Study, dataset: Dataset) -> dict[str, float]:
     """The answers and maps of one student, times the runs of a seed."""
-    device = environment.choose_device("auto")
+    device = devices.choose("auto")
     spec = members(grid, "students, weak")[0]
     network = train.initial(spec, len(dataset.classes), spec.side or dataset.side, device).eval()
     began = time.perf_counter()
@@ -108,7 +108,7 @@ def measured(grid: Study, store: str) -> dict[str, float]:
 
 def untrained(grid: Study, specs: list[RunSpec], dataset: Dataset) -> dict[str, models.Network]:
     """Networks in the place of these runs' teachers."""
-    device = environment.choose_device("auto")
+    device = devices.choose("auto")
     by_id = {run.spec.id: run.spec for run in grid.runs}
     heard = sorted({teacher for spec in specs for teacher in spec.teachers})
     fresh = {t: by_id[t].model_copy(update={"origin": FreshOrigin()}) for t in heard}
@@ -125,7 +125,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     else:
         row = observed(grid, dataset) if asked.role == "observations" else trained(grid, dataset, asked.role)
     memory, best = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, peak() / 1e9
-    about = environment.describe(environment.choose_device("auto"))
+    about = environment.describe(devices.choose("auto"))
     return {
         "role": asked.role,
         **row,

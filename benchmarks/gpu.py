@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 from training import random_images
 
-from kdnb import environment
+from kdnb import devices
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset
 from kdnb.study import grid
 from kdnb.study.profile import load
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--streams", default="1,4,8,16")
     parser.add_argument("--without", default="", help="ways to leave out: compiled, stacked")
     arguments = parser.parse_args()
-    device = environment.choose_device("cuda")
+    device = devices.choose("cuda")
     specs_of_teachers, specs = group_of(arguments.profile, arguments.students)
     size = specs[0].train.batch_size
     dataset = noise(size * arguments.steps)
@@ -201,7 +201,7 @@ def main() -> None:
     )
     ways: list[Way] = []
     peaks, apart = {}, {}
-    with environment.repeatable():
+    with devices.repeatable():
         for name, make in makers:
             torch.cuda.empty_cache()
             before = torch.cuda.memory_allocated(device)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import cost, grid, profile
 from kdnb.study.cost import Sizes
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
-    device = environment.choose_device(asked.device)
+    device = devices.choose(asked.device)
     settings = profile.load(asked.profile, [f"recipe={asked.recipe}"])
     study = grid.build(settings, HASH, settings.seeds[:1], teacher_hash=HASH)
     by_id = {run.spec.id: run.spec for run in study.every_run}

@@ -52,7 +52,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
 from torchvision import transforms
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.book import measured
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import grid, memory, profile
@@ -327,7 +327,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help="also written there, a row for each group and round")
     asked = parser.parse_args()
-    device, threads = environment.choose_device(asked.device), torch.get_num_threads()
+    device, threads = devices.choose(asked.device), torch.get_num_threads()
     memory.keep_freed()  # for both ways
     make = partial(Bench.make, asked.profile, asked.images, device)
     bench = make()
@@ -365,9 +365,11 @@ def main() -> None:
                 }
                 rows.append(about | {"group": name, "networks": len(specs), "round": round_ + 1} | timed)
                 print({key: round(value, 2) for key, value in timed.items()}, name, flush=True)
+    frame = pd.DataFrame(rows)
     with tempfile.TemporaryDirectory() as folder:
-        path = asked.csv or Path(folder) / f"released-{bench.settings.name}.csv"
-        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
+        path = Path(folder) / f"released-{bench.settings.name}.csv"
+        for each in (path, *([asked.csv] if asked.csv else [])):
+            frame.to_csv(each, index=False, float_format="%.5g", lineterminator="\n")
         print(measured.released(path.parent))
 
 

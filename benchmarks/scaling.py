@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.study import cost, profile
 from kdnb.study import grid as grids
 
@@ -58,7 +58,7 @@ def main() -> None:
             "runs": len(planned.study.runs),
             "seconds": seconds(asked, workers),
             "at_best": cost.speed_up(planned.study, workers, sizes),
-            "machine": environment.describe(environment.choose_device("cpu"))["processor"],
+            "machine": environment.describe(devices.choose("cpu"))["processor"],
         }
         for workers in map(int, asked.workers.split(","))
     ]

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.book import measured
 from kdnb.images import augment
 from kdnb.images.counter import Stream
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help=f"also written there; the book's is {measured.STREAMING}")
     asked = parser.parse_args()
-    device = environment.choose_device(asked.device)
+    device = devices.choose(asked.device)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(asked.folder or temporary)
         if not asked.folder:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096, help="in an epoch")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    device = environment.choose_device(arguments.device)
+    device = devices.choose(arguments.device)
     profile = load(arguments.profile)
     classes = 100
     dataset = Dataset(

@@ -150,7 +150,7 @@ _in_memory = click.option(
 @click.option("--sizes", help="TRAIN,VALIDATION,CLASSES of images that are not here; needs --rate.")
 def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float | None, sizes: str | None) -> None:
     """Say what a run would train, what the store holds, and what it would cost: arithmetic, memory, disk, hours."""
-    from kdnb import environment
+    from kdnb import devices
     from kdnb.images.repeats import repeats
     from kdnb.study import cost, estimate, execute
     from kdnb.study import memory as memories
@@ -178,7 +178,7 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
         there = [run.name for run in held if run in study.runs and run.seed == seed]
         if there:
             click.echo(f"  seed {seed}  in the store: " + ", ".join(there))
-    chosen = environment.choose_device(device)
+    chosen = devices.choose(device)
     specs = {run.spec.id: run.spec for run in study.every_run}
     estimator = estimate.Estimator(planned.datasets, chosen) if probe and rate is None else None
     shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
@@ -320,7 +320,7 @@ def run(
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
     import os
 
-    from kdnb import environment
+    from kdnb import devices, environment
     from kdnb.study import cost, estimate, execute, locks
     from kdnb.study import memory as memories
     from kdnb.study.store import Store
@@ -329,7 +329,7 @@ def run(
         raise ProfileError("--cluster and --workers exclude each other; leave out --workers")
     given = memories.parse(memory) if memory is not None else None
     # What a cluster's workers have is theirs to say, and this machine may have less.
-    chosen = environment.choose_device("cpu" if cluster is not None else device)
+    chosen = devices.choose("cpu" if cluster is not None else device)
     planned, store = where.plan(), where.open_store()
     study, data_root = planned.study, where.data_root
     if reason := environment.why_unnamed(environment.describe(chosen)):
@@ -347,7 +347,7 @@ def run(
 
         local = clusters.local_workers(cluster)
         threads = threads or (max(1, (os.cpu_count() or 1) // local) if local else None)
-        sharing = environment.sharing(device, local) if local else 1
+        sharing = devices.sharing(device, local) if local else 1
         store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
         specs = {run.spec.id: run.spec for run in study.every_run}
         shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
@@ -364,7 +364,7 @@ def run(
         pool = ProcessPoolExecutor(
             workers, mp_context=context, initializer=execute.begin_worker, initargs=(context.Value("i", 0),)
         )
-        sharing = environment.sharing(device, workers)
+        sharing = devices.sharing(device, workers)
         threads = threads or max(1, (os.cpu_count() or 1) // workers)
     with pool as executor:
         try:
@@ -546,12 +546,12 @@ def reproduce(
 @click.option("--store", help="Folder of the results.")
 def doctor(data_root: str | None, store: str | None) -> None:
     """Say what is found where, and what is missing with the command that gets it."""
-    from kdnb import environment
+    from kdnb import devices, environment
     from kdnb.images import datasets
     from kdnb.study import profile
     from kdnb.study.store import Store
 
-    device = environment.choose_device()
+    device = devices.choose()
     for name, value in environment.describe(device).items():
         click.echo(f"{name:<22}{'-' if value is None else value}")
     click.echo(f"{'profiles':<22}{', '.join(profile.names())}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdnb import cli, environment
+from kdnb import cli, devices
 from kdnb.errors import ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
@@ -247,4 +247,4 @@ def test_a_group_takes_no_more_memory_than_reckoned(model, students, six, networ
 
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(ProfileError, match="no device 'cuda:7' here"):
-        environment.choose_device("cuda:7")
+        devices.choose("cuda:7")

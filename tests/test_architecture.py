@@ -40,7 +40,7 @@ def test_the_five_packages_are_all_there_are():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_imports_point_up_the_list(path):
-    """The command line stands above all; what all share (errors, environment, progress) imports no package."""
+    """The command line stands above all; what all share (errors, devices, progress and others) imports no package."""
     own = next((name for name in path.relative_to(ROOT / "kdnb").parts[:-1] if name in ORDER), None)
     if path.name in ("cli.py", "__main__.py") and own is None:
         return

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from kdnb import environment
+from kdnb import devices
 from kdnb.errors import ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
@@ -45,29 +45,29 @@ def test_each_worker_of_a_machine_takes_another_gpu(two_gpus, monkeypatch):
     turn, taken = Turn(value=0), []
     for _ in range(3):
         execute.begin_worker(turn)
-        taken.append(environment.choose_device("auto"))
+        taken.append(devices.choose("auto"))
     assert taken == [torch.device("cuda", number) for number in (0, 1, 0)]
-    assert environment.choose_device("cuda") == taken[-1]
+    assert devices.choose("cuda") == taken[-1]
 
 
 def test_workers_share_a_gpu_only_where_there_are_more_of_them(two_gpus):
-    assert [environment.sharing("auto", workers) for workers in (1, 2, 3, 4)] == [1, 1, 2, 2]
-    assert environment.sharing("cpu", 4) == 4  # they share the machine's memory
+    assert [devices.sharing("auto", workers) for workers in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert devices.sharing("cpu", 4) == 4  # they share the machine's memory
 
 
 def test_without_a_gpu_workers_take_none():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    environment.take_gpu(1)
-    assert environment.choose_device("auto") == CPU
+    devices.take_gpu(1)
+    assert devices.choose("auto") == CPU
     with pytest.raises(ProfileError, match=r"no device 'cuda' here .*; try auto, cpu, cuda or mps"):
-        environment.choose_device("cuda")
+        devices.choose("cuda")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has Apple's GPU")
 def test_a_machine_without_apples_gpu_says_so():
     with pytest.raises(ProfileError, match="no device 'mps' here"):
-        environment.choose_device("mps")
+        devices.choose("mps")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_a_machine_without_apples_gpu_says_so():
     ],
 )
 def test_what_apples_gpu_lacks_is_named_with_two_ways_out(error):
-    told = environment.cannot(APPLES, error)
+    told = devices.cannot(APPLES, error)
     assert str(error).split(". ")[0] in told
     assert "use --device cpu, or set PYTORCH_ENABLE_MPS_FALLBACK=1" in told
-    assert environment.cannot(CPU, error) == ""
-    assert environment.cannot(APPLES, RuntimeError("shapes do not match")) == ""
+    assert devices.cannot(CPU, error) == ""
+    assert devices.cannot(APPLES, RuntimeError("shapes do not match")) == ""
 
 
 class WithoutDoubles(TorchDispatchMode):
@@ -103,7 +103,7 @@ def test_views_are_made_without_double_precision(name, images):
 
 
 def test_students_learn_and_are_observed_without_double_precision(few_digits, monkeypatch):
-    monkeypatch.setattr(environment, "finest", lambda device: torch.float32)  # as on Apple's GPU
+    monkeypatch.setattr(devices, "finest", lambda device: torch.float32)  # as on Apple's GPU
     runs = grid.build(small_profile(ensembles=("w",), students=("w",), reference=False), few_digits.hash).runs
     teacher, student = (run.spec for run in runs)
     network = train.initial(teacher, 10, 32, CPU)
@@ -116,9 +116,9 @@ def test_students_learn_and_are_observed_without_double_precision(few_digits, mo
 
 
 def test_doubles_are_taken_where_there_are_some():
-    assert environment.finest(CPU) == environment.finest(CUDA) == torch.float64
-    assert environment.finest(APPLES) == torch.float32
-    assert environment.doubled(torch.ones(1)).dtype == torch.float64
+    assert devices.finest(CPU) == devices.finest(CUDA) == torch.float64
+    assert devices.finest(APPLES) == torch.float32
+    assert devices.doubled(torch.ones(1)).dtype == torch.float64
 
 
 def test_precision_is_single_unless_asked_and_batches_are_channels_last(few_digits, monkeypatch):

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from kdnb import cli, environment
+from kdnb import cli, devices, environment
 from kdnb.environment import Code
 
 
@@ -93,7 +93,7 @@ def test_a_repository_without_a_commit_is_named(package):
 
 
 def test_the_reason_is_kept_with_what_was_made_and_only_there(committed, monkeypatch):
-    cpu = environment.choose_device("cpu")
+    cpu = devices.choose("cpu")
     monkeypatch.setattr(environment, "PACKAGE", committed)
     made = environment.describe(cpu)
     assert environment.why_unnamed(made) == ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.environment import Code
 from kdnb.errors import DataError, IncompleteError, KdnbError, StoreError
 from kdnb.evidence import table as tables
@@ -165,7 +165,7 @@ def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
 
 def test_outside_git_nothing_is_said_of_changes(monkeypatch):
     monkeypatch.setattr(environment, "read_code", lambda _: Code(None, None, "no clone"))
-    cpu = environment.choose_device("cpu")
+    cpu = devices.choose("cpu")
     made = environment.describe(cpu, [environment.maker(cpu)])
     assert (made["commit"], made["uncommitted_changes"]) == (None, None)
 
@@ -175,7 +175,7 @@ def test_a_run_that_uncommitted_code_began_is_no_commits_run(digits, tmp_path, m
     grid, store = grids.build(profile, digits.hash), Store(tmp_path)
     (run,) = grid.runs
     waiting, _ = execute.tasks(grid, store, device="cpu")
-    here = environment.describe(environment.choose_device("cpu"))["processor"]
+    here = environment.describe(devices.choose("cpu"))["processor"]
 
     def stop(epoch, members):
         # what is committed while it trains is not what it began with

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
@@ -105,7 +105,7 @@ def _require_committed(study: Study, store: Store) -> None:
     """Raises:
     IncompleteError: what is to be trained could not be published in the book."""
     waiting, _ = execute.tasks(study, store)
-    reason = environment.why_unnamed(environment.describe(environment.choose_device("cpu"))) if waiting else ""
+    reason = environment.why_unnamed(environment.describe(devices.choose("cpu"))) if waiting else ""
     if reason:
         raise IncompleteError(
             f"code that no commit has adds nothing to the results of the book: {reason}; or name a folder of your own (results)"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdnb import environment
+from kdnb import devices
 from kdnb.book.opening import Parameters, open_results, parameters
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from kdnb.evidence import diff, results
@@ -145,7 +145,7 @@ def training_ahead(plan: Plan, store: Store, asked: Parameters) -> str:
     name = f"{plan.study.profile.name}, seeds {', '.join(map(str, plan.study.seeds))}"
     if not missing:
         return f"{name}: all runs are in {store.root}; they are measured first"
-    device = environment.choose_device(asked.device)
+    device = devices.choose(asked.device)
     specs = {run.spec.id: run.spec for run in plan.study.every_run}
     estimator = Estimator(plan.datasets, device)
     seconds = sum(estimator.group(task.specs, specs) for task in waiting)

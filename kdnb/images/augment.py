@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnb import source
-from kdnb.environment import finest
+from kdnb.devices import finest
 from kdnb.errors import ProfileError
 from kdnb.images import kernels, randaugment
 from kdnb.images.blocks import blocks

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.errors import KdnbError, ProfileError, in_one_line
 from kdnb.study import locks
 from kdnb.study.execute import Task
@@ -328,7 +328,7 @@ def _on_own_gpu(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls a function on a worker of a cluster that was started here, whose workers are numbered from 0."""
     import distributed
 
-    environment.take_gpu(int(distributed.get_worker().name))
+    devices.take_gpu(int(distributed.get_worker().name))
     return fn(*args, **kwargs)
 
 

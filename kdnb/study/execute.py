@@ -29,7 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.errors import DataError, DivergedError, IncompleteError, KdnbError, ProfileError
 from kdnb.images import augment, datasets
 from kdnb.progress import Progress, duration
@@ -138,7 +138,7 @@ def begin_worker(turn: Turn | None = None) -> None:
     """
     if turn is not None:
         with turn.get_lock():
-            environment.take_gpu(turn.value)
+            devices.take_gpu(turn.value)
             turn.value += 1
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker that caught it would go on with the next group
@@ -183,7 +183,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     memory.keep_freed()
     if task.threads:
         torch.set_num_threads(task.threads)
-    device, store = environment.choose_device(task.device), Store(task.store)
+    device, store = devices.choose(task.device), Store(task.store)
     maker = environment.maker(device)
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
@@ -260,7 +260,7 @@ class _Pass:
         if finished:
             kept = [spec for spec in specs if spec.id in finished]
             networks = {run: result.network for run, result in finished.items()}
-            with environment.repeatable():
+            with devices.repeatable():
                 observations = observe(networks, kept, self.shown, teachers, device)
             for spec in kept:
                 about = environment.describe(device, finished[spec.id].makers)
@@ -294,7 +294,7 @@ def _why_not(error: RuntimeError | MemoryError | TypeError, specs: Sequence[RunS
     Raises:
         RuntimeError, TypeError: the error itself, if it is about neither memory nor device.
     """
-    if reason := environment.cannot(device, error):
+    if reason := devices.cannot(device, error):
         return reason
     if not memory.is_used_up(error):
         raise error

@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdnb import source
-from kdnb.environment import doubled
+from kdnb.devices import doubled
 from kdnb.errors import ProfileError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from kdnb import environment
+from kdnb import devices, environment
 from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
@@ -236,7 +236,7 @@ def train(
         device
     )
 
-    with environment.repeatable():
+    with devices.repeatable():
         _prepare_targets(learners, panel, dataset, prepare, device)
         steps = _Steps(learners, panel, record)
         for epoch in range(max(spec.train.epochs for spec in specs)):
@@ -283,7 +283,7 @@ def _start(
     features: Mapping[str, Tensor] | None,
 ) -> _Learner:
     network = initial(spec, len(dataset.classes), dataset.side, device, features)
-    sums = torch.zeros(3, dtype=environment.finest(device), device=device)
+    sums = torch.zeros(3, dtype=devices.finest(device), device=device)
     learner = _Learner(spec, network, optimiser.build(network, spec.train), sums=sums)
     saved = checkpoints.load(spec.id) if checkpoints is not None else None
     if saved is not None:
