@@ -178,7 +178,9 @@ def test_an_exploratory_study_stands_beside_the_books_own_and_the_paper(found: R
     assert "the paper" not in exhibits.elsewhere(found, "smoke").shown
 
 
-@pytest.mark.parametrize("profile", ["cpu", "cpu-imagenet", "cpu-lt", "cpu-short", "cpu-vit", "smoke"])
+@pytest.mark.parametrize(
+    "profile", ["cpu", "cpu-imagenet", "cpu-lt", "cpu-short", "cpu-short-adamw", "cpu-vit", "smoke"]
+)
 def test_overlap_by_map_is_what_k4_is_judged_by(profile: str) -> None:
     """A map's difference is the mean effect that K4 declares for it."""
     effects = results.read(home() / profile).judged_by("K").effects
@@ -233,8 +235,9 @@ def test_a_card_leads_to_the_function_that_drew_it(small: Results) -> None:
 
 def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() -> None:
     """Recomputed from the tables by hand: four teachers, and four pairs of them."""
-    profiles = "cpu-imagenet", "cpu-short", "cpu"
-    imagenet, short, found = (results.read(results.home() / name).judged_by("K") for name in profiles)
+    profiles = "cpu-imagenet", "cpu-short", "cpu-short-adamw", "cpu"
+    of_each = [results.read(results.home() / name).judged_by("K") for name in profiles]
+    imagenet, short, adamw, found = of_each
 
     def overlaps(of: Results) -> pd.DataFrame:
         """seed × pair"""
@@ -250,14 +253,14 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
         mixed, pure = pairs[["weak+strong", "strong+weak"]], pairs[["weak+weak", "strong+strong"]]
         return mixed.mean(axis=1) - pure.mean(axis=1)
 
-    exhibit = exhibits.starts(found, *profiles[:2])
+    exhibit = exhibits.starts(found, *profiles[:-1])
     shown = exhibit.shown
     assert isinstance(shown, pd.DataFrame)
     assert all(f"kdnb reproduce --profile {name} " in exhibit.html for name in profiles)
-    assert list(shown["start"]) == ["ImageNet", "the same task", "the same task"]
-    assert list(shown["epochs"]) == ["5", "5", "40"]
-    assert list(shown["seeds"]) == ["1 of 1", "5 of 5", "5 of 5"]
-    for of, (_, row) in zip((imagenet, short, found), shown.iterrows(), strict=True):
+    assert list(shown["start"]) == ["ImageNet"] + 3 * ["the same task"]
+    assert list(shown["training"]) == ["5 epochs, AdamW", "5 epochs, SGD", "5 epochs, AdamW", "40 epochs, SGD"]
+    assert list(shown["seeds"]) == ["1 of 1"] + 3 * ["5 of 5"]
+    for of, (_, row) in zip(of_each, shown.iterrows(), strict=True):
         assert row["mixed − pure"] == estimands.signed(apart(of).mean())
         assert float(row["all pairs"]) == pytest.approx(overlaps(of).to_numpy().mean(), abs=6e-4)
         right = of.table.query(
@@ -270,7 +273,13 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
             )
 
     # What the page says of them in its own words.
-    assert (apart(short) < 0).all()
-    assert apart(short).mean() < apart(found).mean() / 2
+    for control in (short, adamw):
+        assert (apart(control) < 0).all()
+        assert apart(control).mean() == pytest.approx(apart(found).mean() / 2, rel=0.2)
+    twice = shown["all pairs, summed maps"].astype(float)
+    assert twice["<code>cpu-short-adamw</code>"] / twice["<code>cpu-short</code>"] == pytest.approx(2, abs=0.2)
+    summed = adamw.effects.query("claim == 'K4' and what == 'the same by maps cam-sum'")["effect"]
+    assert (summed < 0).all()
+    assert len(summed) == 5
     assert abs(apart(imagenet)).max() < 0.01
     assert abs(overlaps(short).to_numpy().mean() - overlaps(imagenet).to_numpy().mean()) < 0.03

@@ -88,6 +88,14 @@ def test_a_classs_map_averages_to_its_logit_bias_included(network, features):
     assert close(maps.mean(dim=(1, 2)), network.head(features)[torch.arange(8), labels])
 
 
+@torch.no_grad()
+def test_a_coarser_map_is_that_of_a_coarser_feature_map(network, features):
+    """Of the same network, which predicts the same."""
+    coarse = maps_of.cam(network, F.avg_pool2d(features, 2), "predicted")
+    assert coarse.shape == (8, 4, 4)
+    assert close(overlap.coarser(maps_of.cam(network, features, "predicted"), 4), coarse)
+
+
 def test_the_map_of_the_true_class_needs_labels_and_other_maps_are_unknown(network, features):
     with pytest.raises(ValueError, match="needs the labels"):
         maps_of.cam(network, features, "true")

@@ -1,5 +1,6 @@
 """What pages say follows the results: signs, counts of seeds, and what cannot be said."""
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
+import torch
 
 from kdnb.book import sentences
-from kdnb.evidence import estimands, judging, paper, results
+from kdnb.evidence import estimands, judging, overlap, paper, results
 from kdnb.evidence.results import Results, home
 
 OF_A_STUDY = [
@@ -212,6 +215,29 @@ def test_a_studys_own_networks_say_whether_its_budget_would_pass() -> None:
     assert min(teachers, alone, gain - 0.03) >= 0
     assert sentences.budget("cpu").endswith("0 and +0.030: 3 of the three hold.")
     assert "may come of underfitting" in sentences.budget("cpu-lt")
+
+
+def test_coarser_maps_part_teachers_by_what_the_published_maps_say() -> None:
+    """Masks of blocks of four places, made by hand from the explorer's file."""
+    said = sentences.coarser(4, "cpu-short", "cpu")
+    shown = [float(each.replace("−", "-")) for each in re.findall(r"−0\.\d{3}(?= ±)", said)]
+    expected = []
+    for profile in ("cpu-short", "cpu"):
+        stored = safetensors.torch.load_file(results.home() / profile / "explorer.safetensors")
+        for size in (1, 2):
+            seen = {}
+            for name in ("T1w", "T1s", "T2w", "T2s"):
+                maps = stored[f"maps/{name}/cam-predicted/clean"].double().numpy()
+                places = maps.shape[1] // size
+                coarse = maps.reshape(len(maps), places, size, places, size).mean(axis=(2, 4))
+                seen[name] = overlap.masks(torch.from_numpy(coarse), 32).numpy()
+            pairs = {
+                one + two: np.mean([(a & b).sum() / (a | b).sum() for a, b in zip(seen[one], seen[two], strict=True)])
+                for one, two in itertools.product(("T1w", "T1s"), ("T2w", "T2s"))
+            }
+            expected.append((pairs["T1wT2s"] + pairs["T1sT2w"] - pairs["T1wT2w"] - pairs["T1sT2s"]) / 2)
+    assert shown == pytest.approx(expected, abs=6e-4)
+    assert max(expected) < -0.03  # so that coarse maps are not why teachers from ImageNet part less
 
 
 def test_an_exploratory_study_is_set_beside_the_books_own(tmp_path, monkeypatch) -> None:

@@ -21,6 +21,15 @@ EPSILON = 1e-8
 """Keeps the scaling of a constant map finite, as released."""
 
 
+def coarser(maps: Tensor, places: int) -> Tensor:
+    """Maps (N, h, w) averaged to (N, places, places).
+
+    Class activation maps are linear in the feature map, so these are what the same network would show if its last feature
+    map had so many places.
+    """
+    return F.adaptive_avg_pool2d(maps.float().unsqueeze(1), places).squeeze(1)
+
+
 def heatmaps(maps: Tensor, side: int) -> Tensor:
     """Maps (N, h, w) resized to (N, side, side), bilinear without aligned corners, each scaled to [0, 1];
     a constant map to 0."""

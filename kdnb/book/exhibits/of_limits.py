@@ -195,6 +195,9 @@ STARTS = {
 }
 """where teachers start, and what that is called in a table"""
 
+OPTIMISERS = {"sgd": "SGD", "adamw": "AdamW"}
+"""what each is called in a table"""
+
 
 @exhibit
 def starts(found: Results, *profiles: str) -> Exhibit:
@@ -208,13 +211,13 @@ def starts(found: Results, *profiles: str) -> Exhibit:
     others = [results.read(results.home() / profile).judged_by("K") for profile in profiles]
     rows = {}
     for of in (*others, found):
-        origin = of.profile.origins.get(of.profile.origin)
+        origin, training = of.profile.origins.get(of.profile.origin), of.profile.teacher.train
         answers = select(plain(of.table), role="teacher", measure="accuracy", **CLEAN | {"split": "validation"})
         right = answers.groupby("teachers")["value"].mean()
         apart = select(of.effects, claim="K4", what=claim.primary.what)["effect"]
         rows[f"<code>{of.profile.name}</code>"] = {
             "start": STARTS[origin.kind if origin else FRESH],
-            "epochs": str(of.profile.teacher.train.epochs),
+            "training": f"{training.epochs} epochs, {OPTIMISERS[training.optimiser]}",
             "mixed − pure": signed(float(apart.mean())) if len(apart) else "",
             "seeds": f"{int((apart * apart.mean() > 0).sum())} of {len(apart)}",
             "all pairs": f"{_mean_overlap(of, 'cam-predicted'):.3f}",
