@@ -259,9 +259,10 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     assert all(f"kdnb reproduce --profile {name} " in exhibit.html for name in profiles)
     assert list(shown["start"]) == ["ImageNet"] + 3 * ["the same task"]
     assert list(shown["training"]) == ["5 epochs, AdamW", "5 epochs, SGD", "5 epochs, AdamW", "40 epochs, SGD"]
-    assert list(shown["seeds"]) == ["1 of 1"] + 3 * ["5 of 5"]
+    assert list(shown["seeds"]) == ["2 of 2"] + 3 * ["5 of 5"]
     for of, (_, row) in zip(of_each, shown.iterrows(), strict=True):
         assert row["mixed − pure"] == estimands.signed(apart(of).mean())
+        assert row["range"] == f"{estimands.signed(apart(of).min())} to {estimands.signed(apart(of).max())}"
         assert float(row["all pairs"]) == pytest.approx(overlaps(of).to_numpy().mean(), abs=6e-4)
         right = of.table.query(
             "measure == 'accuracy' and role == 'teacher' and split == 'validation' and view == 'clean' and form == 'textbook'"
@@ -281,5 +282,9 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     summed = adamw.effects.query("claim == 'K4' and what == 'the same by maps cam-sum'")["effect"]
     assert (summed < 0).all()
     assert len(summed) == 5
-    assert abs(apart(imagenet)).max() < 0.01
+    assert apart(imagenet).mean() * 3 == pytest.approx((apart(short).mean() + apart(adamw).mean()) / 2, rel=0.2)
+    assert sum(abs(apart(imagenet)) < 0.01) == 1
+    by_map = exhibits.by_map("cpu-imagenet").shown
+    assert isinstance(by_map, pd.DataFrame)
+    assert set(by_map["mixed − pure"].str[0]) == {"−"}
     assert abs(overlaps(short).to_numpy().mean() - overlaps(imagenet).to_numpy().mean()) < 0.03

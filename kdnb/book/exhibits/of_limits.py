@@ -219,6 +219,7 @@ def starts(found: Results, *profiles: str) -> Exhibit:
             "start": STARTS[origin.kind if origin else FRESH],
             "training": f"{training.epochs} epochs, {OPTIMISERS[training.optimiser]}",
             "mixed − pure": signed(float(apart.mean())) if len(apart) else "",
+            "range": f"{signed(float(apart.min()))} to {signed(float(apart.max()))}" if len(apart) > 1 else "",
             "seeds": f"{int((apart * apart.mean() > 0).sum())} of {len(apart)}",
             "all pairs": f"{_mean_overlap(of, 'cam-predicted'):.3f}",
             "all pairs, summed maps": f"{_mean_overlap(of, 'cam-sum'):.3f}",
@@ -227,8 +228,9 @@ def starts(found: Results, *profiles: str) -> Exhibit:
         }
     caption = (
         "Teachers by start and training: the share of the validation images that they get right, and the attention IoU of "
-        "pairs of them on clean training images. K4 is decided by mixed − pure; beside it stands in how many seeds that has "
-        f"its mean's sign. Less than {claim.margin:.3f} counts as no effect. Exploratory: {', '.join(profiles)}."
+        "pairs of them on clean training images. K4 is decided by mixed − pure; beside its mean stand its range over seeds "
+        f"and in how many of them it has the mean's sign. Less than {claim.margin:.3f} counts as no effect. Exploratory: "
+        f"{', '.join(profiles)}."
     )
     frame = pd.DataFrame.from_dict(rows, orient="index")
     made = "".join(card(each, "kdnb.book.exhibits.starts") for each in others)
