@@ -287,4 +287,3 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     by_map = exhibits.by_map("cpu-imagenet").shown
     assert isinstance(by_map, pd.DataFrame)
     assert set(by_map["mixed − pure"].str[0]) == {"−"}
-    assert abs(overlaps(short).to_numpy().mean() - overlaps(imagenet).to_numpy().mean()) < 0.03
