@@ -259,10 +259,11 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     assert all(f"kdnb reproduce --profile {name} " in exhibit.html for name in profiles)
     assert list(shown["start"]) == ["ImageNet"] + 3 * ["the same task"]
     assert list(shown["training"]) == ["5 epochs, AdamW", "5 epochs, SGD", "5 epochs, AdamW", "40 epochs, SGD"]
-    assert list(shown["seeds"]) == ["2 of 2"] + 3 * ["5 of 5"]
+    assert [len(apart(of)) for of in of_each] == [2, 5, 5, 5]
     for of, (_, row) in zip(of_each, shown.iterrows(), strict=True):
         assert row["mixed − pure"] == estimands.signed(apart(of).mean())
-        assert row["range"] == f"{estimands.signed(apart(of).min())} to {estimands.signed(apart(of).max())}"
+        least, most = estimands.signed(apart(of).min()), estimands.signed(apart(of).max())
+        assert row["range (seeds)"] == f"{least} to {most} ({len(apart(of))})"
         assert float(row["all pairs"]) == pytest.approx(overlaps(of).to_numpy().mean(), abs=6e-4)
         right = of.table.query(
             "measure == 'accuracy' and role == 'teacher' and split == 'validation' and view == 'clean' and form == 'textbook'"
@@ -272,6 +273,11 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
             assert float(row[f"{each} teachers"]) == pytest.approx(
                 right[right["teachers"] == each]["value"].mean(), abs=6e-4
             )
+
+    scratch = exhibits.starts(results.read(results.home() / "cpu-scratch"), "cpu-short").shown
+    assert isinstance(scratch, pd.DataFrame)
+    assert scratch.loc["<code>cpu-scratch</code>", "mixed − pure"] == ""
+    assert not scratch.isin(["nan", "+nan"]).to_numpy().any()
 
     # What the page says of them in its own words.
     for control in (short, adamw):
