@@ -35,7 +35,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +48,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as Indexed
 from torchvision import transforms
 
@@ -109,6 +109,21 @@ class Views(Indexed[Any]):
         return *(make(self._images[number]) for make in self._made), self._labels[number]
 
 
+class Order(Sampler[int]):
+    """Of the images of an epoch. The first time it has none, so that a loader's processes start and wait."""
+
+    def __init__(self, images: int, shuffle: bool) -> None:
+        self._images, self._shuffle, self._begun = images, shuffle, False
+
+    def __len__(self) -> int:
+        return self._images
+
+    def __iter__(self) -> Iterator[int]:
+        places = torch.randperm(self._images) if self._shuffle else torch.arange(self._images)
+        begun, self._begun = self._begun, True
+        return iter(places.tolist() if begun else [])
+
+
 @dataclass(frozen=True)
 class Released:
     """Trains networks as the released scripts do."""
@@ -154,14 +169,15 @@ class Released:
         _wait(self.device)
         return time.perf_counter() - began
 
-    def _loader(self, split: Split, batch: int, *made: Callable[..., Tensor], **order: Any) -> DataLoader[Any]:
-        """Its processes are there before any clock starts: of few images, their start would be a large part."""
-        kept = self.workers > 0
+    def _loader(self, split: Split, batch: int, *made: Callable[..., Tensor], shuffle: bool = False) -> DataLoader[Any]:
+        """Its processes are there before any clock starts, and have made no view yet: of few images, either would be a large
+        part."""
+        kept, order = self.workers > 0, Order(len(split), shuffle)
         loader: DataLoader[Any] = DataLoader(
-            Views(split, *made), batch, num_workers=self.workers, persistent_workers=kept, **order
+            Views(split, *made), batch, sampler=order, num_workers=self.workers, persistent_workers=kept
         )
-        if kept:
-            iter(loader)
+        for _ in loader:
+            raise AssertionError("views were made before the clock started")
         return loader
 
 
