@@ -84,7 +84,7 @@ def released(folder: Path) -> str:
     parts = []
     for path in sorted(folder.glob(RELEASED), key=lambda path: path.stem):
         rounds = pd.read_csv(path)
-        about = rounds.iloc[0]
+        about, count = rounds.iloc[0], rounds["round"].nunique()
         apart = f", ours in {about['workers']} processes"
         share = PAPERS_SHARE * about["images"] / about["validation_images"]
         papers = _mixed(rounds, "released", share) / _mixed(rounds, "ours", share)
@@ -102,7 +102,7 @@ def released(folder: Path) -> str:
         parts += [
             f"**`{path.stem.removeprefix('released-')}`** on {about['machine']}, {about['threads']} threads, "
             f"{about['images']:,} images to train on and {about['validation_images']:,} to validate on, {about['workers']} "
-            f"processes that make views in the released way; {rounds['round'].nunique()} rounds:",
+            f"processes that make views in the released way; {count} round{'' if count == 1 else 's'}:",
             "",
             f"| | {' | '.join(heads)} |",
             "|---|" + "--:|" * len(heads),
