@@ -1,7 +1,7 @@
 """The released pipeline's way of training beside ours: same networks, images, batches and epochs, timed in turn in one run.
 
     python benchmarks/released.py [--profile cpu] [--images 5000] [--rounds 5] [--workers 2] [--device auto] \\
-        [--csv book/calibration/released-cpu.csv]
+        [--precision float32] [--csv book/calibration/released-cpu.csv]
 
 The released way is written anew from PyTorch's and torchvision's own parts:
 
@@ -27,6 +27,7 @@ With fewer images than `cpu` has, both ways look at fewer validation images, in 
 
 Measured for each, in each round: seconds an epoch of both in training alone and as they run, and of the bare sum of our epochs'
 passes (forward, backward and step of each network, one forward of each teacher) on one batch in memory.
+Both ways compute in the precision named: float32 as `cpu` does, or bfloat16, for the released code trains with autocast.
 `kdnb.book.measured.released` makes the ratios of them, medians over the rounds with the least and the most. The images are
 noise: what they show changes no time.
 """
@@ -57,7 +58,7 @@ from kdnb.book import measured
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
 from kdnb.study import grid, memory, profile
 from kdnb.training import objectives, train
-from kdnb.training.answers import Normaliser
+from kdnb.training.answers import Normaliser, autocast
 from kdnb.training.spec import FreshOrigin, RunSpec
 
 CLASSES, SIDE, HASH = 100, 32, "0" * 16
@@ -152,14 +153,16 @@ class Released:
             network.train()
             for weak_views, strong_views, labels in shown:
                 views = (strong_views if strong else weak_views).to(self.device)
-                with torch.no_grad():
-                    answers = [teacher(views) for teacher in teachers]
-                loss = objectives.loss(network(views), labels.to(self.device), answers, spec.objective)
+                with autocast(spec, self.device):
+                    with torch.no_grad():
+                        answers = [teacher(views).float() for teacher in teachers]
+                    logits = network(views).float()
+                loss = objectives.loss(logits, labels.to(self.device), answers, spec.objective)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
             network.eval()
-            with torch.no_grad():
+            with torch.no_grad(), autocast(spec, self.device):
                 for views, labels in clean:
                     (network(views.to(self.device)).argmax(dim=1).cpu() == labels).sum().item()
                 for weak_views, strong_views, labels in viewed:
@@ -241,8 +244,13 @@ def _changed(spec: RunSpec, **settings: Any) -> RunSpec:
     return spec.model_copy(update=settings)
 
 
-def _short(spec: RunSpec, epochs: int = 1) -> RunSpec:
-    return _changed(spec, origin=FreshOrigin(), train=spec.train.model_copy(update={"epochs": epochs}))
+def _short(spec: RunSpec, epochs: int = 1, **settings: Any) -> RunSpec:
+    """As long, from random weights.
+
+    Args:
+        settings: of its training, which change.
+    """
+    return _changed(spec, origin=FreshOrigin(), train=spec.train.model_copy(update={"epochs": epochs} | settings))
 
 
 def _sides(spec: RunSpec) -> tuple[str, ...]:
@@ -262,7 +270,7 @@ class Bench:
     """the teachers of all students, by run id"""
 
     @classmethod
-    def make(cls, name: str, images: int, device: torch.device) -> "Bench":
+    def make(cls, name: str, images: int, precision: str, device: torch.device) -> "Bench":
         """Of a profile, with so many training images."""
         share = images / TRAINED_ON
         names = tuple(str(number) for number in range(CLASSES))
@@ -275,13 +283,14 @@ class Bench:
         study = grid.build(settings, HASH, settings.seeds[:1], dict.fromkeys(settings.origins, HASH))
         students = [run for run in study.runs if run.spec.role == "student" and not _sides(run.spec)]
         taught_by = {name for run in students for name in run.spec.teachers}
-        teaching = {run.spec.id: _short(run.spec) for run in study.runs if run.spec.id in taught_by}
+        short = partial(_short, precision=precision)
+        teaching = {run.spec.id: short(run.spec) for run in study.runs if run.spec.id in taught_by}
         groups = {
             "teachers": [spec for spec in teaching.values() if spec.member < 3],
             "students of the eight trials": [
-                _short(run.spec) for run in students if len(run.spec.teachers) == 2 and run.columns["objective"] == "kd"
+                short(run.spec) for run in students if len(run.spec.teachers) == 2 and run.columns["objective"] == "kd"
             ],
-            "students of the paper's grid": [_short(run.spec) for run in students],
+            "students of the paper's grid": [short(run.spec) for run in students],
         }
         networks: dict[str, Any] = {
             name: train.initial(spec, CLASSES, SIDE, device).eval().requires_grad_(False)
@@ -315,11 +324,13 @@ class Bench:
                 _wait(self.device)
                 began = time.perf_counter()
             shown, answers = views[:size], labels[:size]
-            with torch.no_grad():
+            with torch.no_grad(), autocast(specs[0], self.device):
                 for name in listened:
                     self.networks[name](shown)
             for network, optimiser in zip(networks, optimisers, strict=True):
-                loss = F.cross_entropy(network(shown), answers)
+                with autocast(specs[0], self.device):
+                    logits = network(shown)
+                loss = F.cross_entropy(logits.float(), answers)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -341,23 +352,25 @@ def main() -> None:
         "--workers", type=int, default=2, help="processes: of the released way's views, of ours shared out"
     )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--csv", type=Path, help="also written there, a row for each group and round")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--csv", type=Path, help="also written there after each round, a row for each group")
     asked = parser.parse_args()
     device, threads = devices.choose(asked.device), torch.get_num_threads()
     memory.keep_freed()  # for both ways
-    make = partial(Bench.make, asked.profile, asked.images, device)
+    make = partial(Bench.make, asked.profile, asked.images, asked.precision, device)
     bench = make()
     epochs = bench.settings.observe.validate_every
     about = {
         "profile": bench.settings.name,
         "machine": environment.describe(device)["processor"],
         "threads": threads,
+        "precision": asked.precision,
         "images": asked.images,
         "validation_images": len(bench.dataset.validation),
         "epochs": epochs,
         "workers": asked.workers,
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(asked.workers + 1)  # they have begun before any clock starts
     begin = (make, max(1, threads // asked.workers), ready)
@@ -367,9 +380,9 @@ def main() -> None:
         ready.wait()
         released = Released(bench.dataset, device, asked.workers)
         ours, shared = Ours(bench), Ours(bench, pool)
-        for name, specs in bench.groups.items():
-            longer = [_short(spec, epochs) for spec in specs]
-            for round_ in range(asked.rounds):
+        for round_ in range(asked.rounds):
+            for name, specs in bench.groups.items():
+                longer = [_short(spec, epochs) for spec in specs]
                 timed = {
                     "released": released(specs, bench.networks, False),
                     "released_looking": released(specs, bench.networks, True),
@@ -381,12 +394,15 @@ def main() -> None:
                 }
                 rows.append(about | {"group": name, "networks": len(specs), "round": round_ + 1} | timed)
                 print({key: round(value, 2) for key, value in timed.items()}, name, flush=True)
-    frame = pd.DataFrame(rows)
+            if asked.csv:
+                _write(rows, asked.csv)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"released-{bench.settings.name}.csv"
-        for each in (path, *([asked.csv] if asked.csv else [])):
-            frame.to_csv(each, index=False, float_format="%.5g", lineterminator="\n")
-        print(measured.released(path.parent))
+        _write(rows, Path(folder) / f"released-{bench.settings.name}.csv")
+        print(measured.released(Path(folder)))
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
 
 
 if __name__ == "__main__":
