@@ -37,6 +37,8 @@ def test_the_released_way_is_compared_by_medians_of_rounds(tmp_path):
     assert "python benchmarks/released.py" in measured.released(tmp_path)
     common = {"group": "teachers", "networks": 4, "machine": "A processor", "threads": 2, "workers": 2}
     common |= {
+        "profile": "cpu",
+        "precision": "bfloat16",
         "images": 5000,
         "validation_images": 10000,
         "ours": 10,
@@ -51,7 +53,7 @@ def test_the_released_way_is_compared_by_medians_of_rounds(tmp_path):
     ]
     pd.DataFrame([common | each for each in rounds]).to_csv(tmp_path / "released-cpu.csv", index=False)
     text = measured.released(tmp_path)
-    assert "**`cpu`** on A processor, 2 threads, 5,000 images to train on and 10,000 to validate on" in text
+    assert "**`cpu`, bfloat16**, on A processor, 2 threads, 5,000 images to train on and 10,000 to validate on" in text
     assert "3 rounds:" in text
     rows = [
         line.removeprefix("| ").removesuffix(" |").split(" | ") for line in text.splitlines() if line.startswith("| ")

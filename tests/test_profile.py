@@ -19,8 +19,9 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-imagenet", "cpu-lt", "cpu-scratch", "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu",
-        "paper-cifar100", "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt", "smoke",
+        "cpu", "cpu-bfloat16", "cpu-imagenet", "cpu-lt", "cpu-rerun", "cpu-scratch", "cpu-short", "cpu-short-adamw",
+        "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt",
+        "smoke",
     ]  # fmt: skip
 
 
@@ -56,6 +57,22 @@ def test_teachers_of_a_short_training_by_adamw_have_the_start_of_one_profile_and
     own = {"name", "about", "teacher"}
     assert both.model_dump(exclude=own) == start.model_dump(exclude=own)
     assert both.teacher == start.teacher.model_copy(update={"train": training.teacher.train})
+
+
+def test_a_rerun_and_one_in_bfloat16_have_the_runs_of_cpu():
+    """The former's are those of `cpu` themselves, the latter's but for their precision."""
+    whole, again, short = (
+        grid.build(settings, "0" * 16, (2, 3), dict.fromkeys(settings.origins, "1" * 16))
+        for settings in map(profiles.load, ("cpu", "cpu-rerun", "cpu-bfloat16"))
+    )
+    there = {(run.spec.seed, run.name): run.spec for run in whole.runs}
+    assert all(run.spec == there[run.spec.seed, run.name] for run in again.runs)
+    assert [run.name for run in short.runs] == [run.name for run in again.runs]
+    for run in short.runs:
+        train = run.spec.train.model_copy(update={"precision": "float32"})
+        same = run.spec.model_copy(update={"train": train})
+        assert same.model_dump(exclude={"teachers"}) == there[run.spec.seed, run.name].model_dump(exclude={"teachers"})
+    assert len(again.runs) == 2 * (4 + 2 + 8 + 1)  # teachers, students alone, the eight trials, the reference
 
 
 def test_a_users_own_file_works_where_a_name_does_and_has_the_eight_trials(tmp_path):
@@ -132,5 +149,5 @@ def test_a_key_that_a_file_gives_twice_is_an_error_and_a_merge_is_not(tmp_path):
 
 
 def test_an_unknown_profile_is_an_error_that_lists_the_names():
-    with pytest.raises(ProfileError, match=r"no profile 'gpux'; choose from cpu, cpu-imagenet, .*, smoke, or give"):
+    with pytest.raises(ProfileError, match=r"no profile 'gpux'; choose from cpu, cpu-bfloat16, .*, smoke, or give"):
         profiles.load("gpux")

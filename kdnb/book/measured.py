@@ -72,7 +72,7 @@ def scaling(folder: Path) -> str:
 
 
 RELEASED = "released-*.csv"
-"""What ``benchmarks/released.py`` writes: released-PROFILE.csv, with a row for each group of networks and round."""
+"""What ``benchmarks/released.py`` writes: a file for each profile and precision, a row for each group of networks and round."""
 
 
 PAPERS_SHARE = 0.2
@@ -100,7 +100,7 @@ def released(folder: Path) -> str:
         groups = rounds.groupby("group", sort=False)
         heads = [f"{group} ({networks})" for group, networks in groups["networks"].first().items()]
         parts += [
-            f"**`{path.stem.removeprefix('released-')}`** on {about['machine']}, {about['threads']} threads, "
+            f"**`{about['profile']}`, {about['precision']}**, on {about['machine']}, {about['threads']} threads, "
             f"{about['images']:,} images to train on and {about['validation_images']:,} to validate on, {about['workers']} "
             f"processes that make views in the released way; {count} round{'' if count == 1 else 's'}:",
             "",
