@@ -27,7 +27,8 @@ With fewer images than `cpu` has, both ways look at fewer validation images, in 
 
 Measured for each, in each round: seconds an epoch of both in training alone and as they run, and of the bare sum of our epochs'
 passes (forward, backward and step of each network, one forward of each teacher) on one batch in memory.
-Both ways compute in the precision named: float32 as `cpu` does, or bfloat16, for the released code trains with autocast.
+Both ways compute in the precision named: float32, as `cpu` and the released code's distilled students do, or bfloat16, for its
+other networks train under autocast.
 `kdnb.book.measured.released` makes the ratios of them, medians over the rounds with the least and the most. The images are
 noise: what they show changes no time.
 """
