@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from kdnb.book import cards, exhibits, scorecard
 from kdnb.book.explorers import Interactive
 from kdnb.book.style import styled
-from kdnb.evidence import claims, curves, estimands, paper, results
+from kdnb.evidence import claims, curves, diff, estimands, paper, results
 from kdnb.evidence.results import Results, home
 from kdnb.evidence.table import select
 
@@ -293,3 +293,71 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     by_map = exhibits.by_map("cpu-imagenet").shown
     assert isinstance(by_map, pd.DataFrame)
     assert set(by_map["mixed − pure"].str[0]) == {"−"}
+
+
+def test_a_seed_that_is_trained_again_stands_beside_two_seeds() -> None:
+    """Effects and answers recomputed by hand, of each seed that both studies have."""
+    again = "cpu-rerun", "cpu-bfloat16"
+    found, *others = (results.read(results.home() / name) for name in ("cpu", *again))
+    exhibit, twins = exhibits.reruns("cpu", *again), exhibits.twins("cpu", *again)
+    shown, alike = exhibit.shown, twins.shown
+    assert isinstance(shown, pd.DataFrame)
+    assert isinstance(alike, pd.DataFrame)
+    assert all(f"kdnb reproduce --profile {name} " in exhibit.html for name in again)
+
+    effects = {of.profile.name: of.judged_by("K").effects for of in (found, *others)}
+    for key, row in shown.iterrows():
+        primary = claims.SETS["K"][str(key)].primary
+        assert primary is not None
+        of_seed = {
+            name: rows[(rows["claim"] == key) & (rows["what"] == primary.what)].set_index("seed")["effect"]
+            for name, rows in effects.items()
+        }
+        assert row["what decides"] == primary.what
+        spread = of_seed["cpu"].to_numpy()
+        apart = [abs(one - other) for place, one in enumerate(spread) for other in spread[place + 1 :]]
+        assert len(apart) == 10
+        assert float(row["two seeds"]) == pytest.approx(np.median(apart), abs=6e-4)
+        for of in others:
+            for seed in of.seeds:
+                moved = of_seed[of.profile.name][seed] - of_seed["cpu"][seed]
+                assert row[f"{of.profile.name}, seed {seed}"] == estimands.signed(moved)
+    assert "K4" in shown.index
+
+    runs = [f"T{member}{letter}" for member in (1, 2) for letter in "ws"]
+    for of in others:
+        shares = []
+        for seed in of.seeds:
+            here, there = found.predictions(seed), of.predictions(seed)
+            shares += [
+                (here.predicted[here.runs.index(run), 0] == there.predicted[there.runs.index(run), 0]).float().mean()
+                for run in runs
+            ]
+        assert float(alike.loc["teachers", of.profile.name]) == pytest.approx(float(np.mean(shares)), abs=6e-4)
+
+
+def test_what_the_page_says_of_a_seed_trained_again() -> None:
+    again = "cpu-rerun", "cpu-bfloat16"
+    rows = diff.moved(*(results.read(results.home() / name) for name in ("cpu", *again)))
+    rows = rows.assign(shift=(rows["second"] - rows["first"]).abs())
+    rounding, short = (rows[rows["profile"] == name].set_index("claim") for name in again)
+    assert list(rounding.index[rounding["shift"] > rounding["usual"]]) == ["K2", "K5", "K8"]
+    assert (short["shift"] < short["usual"]).all()
+    assert short["shift"].mean() < rounding["shift"].mean()
+    alike = exhibits.twins("cpu", *again).shown
+    assert isinstance(alike, pd.DataFrame)
+    apart = 1 - alike.astype(float)
+    for name in again:
+        share = apart[name] / apart["two seeds"]
+        assert share["teachers"] == pytest.approx(0.37, abs=0.02)
+        assert share["students alone"] == pytest.approx(0.8, abs=0.06)
+        assert share["distilled students"] == pytest.approx(0.8, abs=0.06)
+
+
+def test_results_beside_themselves_have_not_moved() -> None:
+    shown, alike = exhibits.reruns("cpu", "cpu").shown, exhibits.twins("cpu", "cpu").shown
+    assert isinstance(shown, pd.DataFrame)
+    assert isinstance(alike, pd.DataFrame)
+    assert set(shown[[name for name in shown if name.startswith("cpu, seed")]].to_numpy().ravel()) == {"+0.000"}
+    assert set(alike["cpu"]) == {"1.000"}
+    assert (alike["two seeds"].astype(float) < 0.9).all()

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from kdnb.book import sentences
-from kdnb.evidence import estimands, judging, overlap, paper, results
+from kdnb.evidence import diff, estimands, judging, overlap, paper, results
 from kdnb.evidence.results import Results, home
 
 OF_A_STUDY = [
@@ -268,3 +268,29 @@ def test_confidence_is_compared_with_accuracy_as_the_predictions_have_them() -> 
     shown = [float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", said)]
     means = [float(np.mean(excess[student])) for student in ("weak", "strong")]
     assert shown == pytest.approx(means * 2, abs=2e-3)
+
+
+def test_a_sentence_counts_what_moves_less_than_seeds_differ_and_what_turns(
+    found: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds 2 and 3 again, with every deciding effect moved by half of what two seeds differ by, and one of them turned."""
+    rows = diff.moved(found, found)
+    usual = rows.drop_duplicates("claim").set_index("claim")["usual"]
+
+    def again(turned: str) -> Results:
+        effects = found.effects[found.effects["primary"] & found.effects["seed"].isin([2, 3])]
+        shifted = effects["effect"] + np.sign(effects["effect"]) * effects["claim"].map(usual) / 2
+        turns = (effects["claim"] == turned) & (effects["seed"] == 3)
+        study = replace(found)
+        study.__dict__["effects"] = effects.assign(effect=shifted.where(~turns, -effects["effect"]))
+        monkeypatch.setattr(Results, "judged_by", lambda self, key: self)
+        return study
+
+    read = {"cpu": found, "again": again("K4")}
+    monkeypatch.setattr(results, "read", lambda folder: read[folder.name])
+    claimed = len(usual)
+    said = sentences.reruns("cpu", "again")
+    assert f"{2 * claimed - 1} of {2 * claimed} in `cpu`." in said
+    assert said.endswith("These change their sign: K4 in seed 3 of `cpu`.")
+    read["again"] = again("")
+    assert sentences.reruns("cpu", "again").endswith("None of them changes its sign.")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, judging, overlap, paper, results
+from kdnb.evidence import curves, diff, judging, overlap, paper, results
 from kdnb.evidence.claims import FACTOR, PLOTTED
 from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
@@ -656,6 +656,28 @@ def confidence(found: Results, profile: str) -> Said:
         "Calibration error is the distance of confidence from accuracy, to either side. On clean validation images, the mean "
         f"confidence of students of two teachers less their accuracy is {'; '.join(parts)}. Where networks are less sure than "
         "right, what lowers their confidence further makes the error larger."
+    )
+
+
+def reruns(profile: str, *again: str) -> Said:
+    """Whether effects move less than those of another seed would, where a seed is trained again.
+
+    Args:
+        profile: whose published results have the seeds.
+        again: profiles whose published results have some of them again.
+    """
+    rows = diff.moved(*(results.read(results.home() / name) for name in (profile, *again)))
+    shift = rows["second"] - rows["first"]
+    rows = rows.assign(less=shift.abs() < rows["usual"], turned=rows["first"] * rows["second"] < 0)
+    counted = [f"{of['less'].sum()} of {len(of)} in `{name}`" for name, of in rows.groupby("profile", sort=False)]
+    turned = [
+        f"{', '.join(of['claim'])} in seed {seed} of `{name}`"
+        for (name, seed), of in rows[rows["turned"]].groupby(["profile", "seed"], sort=False)
+    ]
+    signs = f"These change their sign: {'; '.join(turned)}." if turned else "None of them changes its sign."
+    return Said(
+        "If a seed trained again were no nearer to itself than to another seed, half of its effects would move by less than "
+        f"the median difference between two seeds. So many do: {', '.join(counted)}. {signs}"
     )
 
 

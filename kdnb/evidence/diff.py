@@ -1,6 +1,7 @@
 """Two studies side by side, claim by claim: someone's own run against the published one."""
 
 import html
+import itertools
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -38,6 +39,31 @@ def compare(ours: Results, theirs: Results) -> pd.DataFrame:
         row["agree"] = agreement(seeds[0][name], seeds[1][name]) if all(name in each.index for each in seeds) else ""
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def moved(first: Results, *again: Results) -> pd.DataFrame:
+    """What decides each of the paper's claims, in a study and where its seeds were trained again.
+
+    Args:
+        again: studies of seeds that the first has.
+
+    Returns:
+        A row for each study of ``again``, claim and seed; columns: profile, claim, what, seed, first, second (the effect in
+        both), usual (the median difference between two seeds of the first study, without sign).
+    """
+    there = first.judged_by("K").effects
+    there = there[there["primary"]]
+    usual = {
+        claim: float(np.median([abs(one - other) for one, other in itertools.combinations(of["effect"], 2)]))
+        for claim, of in there.groupby("claim")
+    }
+    parts = []
+    for study in again:
+        both = study.judged_by("K").effects.merge(there, on=["claim", "what", "seed"], suffixes=("_again", ""))
+        both = both.rename(columns={"effect": "first", "effect_again": "second"})
+        parts.append(both[["claim", "what", "seed", "first", "second"]].assign(profile=study.profile.name))
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(usual=rows["claim"].map(usual))
 
 
 def agreement(ours: Sequence[float], theirs: Sequence[float], level: float = 0.95) -> str:

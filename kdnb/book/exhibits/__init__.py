@@ -11,7 +11,7 @@ from kdnb.book.exhibits.of_attention import affinity, attention, dial, direction
 from kdnb.book.exhibits.of_claims import correlations, everything, factors, plot, scores, verdict
 from kdnb.book.exhibits.of_fidelity import by_trial, gain, interaction, learning, reliability, same_views, scatter
 from kdnb.book.exhibits.of_interventions import alpha, class_mean, controls, halves, matching
-from kdnb.book.exhibits.of_limits import beside, by_map, elsewhere, exploratory, starts, suspects, unlike
+from kdnb.book.exhibits.of_limits import by_map, elsewhere, exploratory, starts, suspects, unlike
 from kdnb.book.exhibits.of_paper import (
     differences,
     ledger,
@@ -21,6 +21,7 @@ from kdnb.book.exhibits.of_paper import (
     paper_plot,
     tables,
 )
+from kdnb.book.exhibits.of_rerun import beside, reruns, twins
 from kdnb.book.exhibits.of_ruler import specification_curve, specification_shares, specifications
 from kdnb.book.exhibits.of_study import cost, grid, settings
 
@@ -57,6 +58,7 @@ __all__ = [
     "paper_plot",
     "plot",
     "reliability",
+    "reruns",
     "same_views",
     "scatter",
     "scores",
@@ -67,6 +69,7 @@ __all__ = [
     "starts",
     "suspects",
     "tables",
+    "twins",
     "typical_maps",
     "unlike",
     "verdict",

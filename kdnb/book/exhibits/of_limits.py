@@ -7,7 +7,7 @@ import pandas as pd
 from kdnb.book.cards import card, seeds_in_words
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit
 from kdnb.errors import IncompleteError
-from kdnb.evidence import claims, diff, paper, results
+from kdnb.evidence import claims, paper, results
 from kdnb.evidence.estimands import PAIRS, papers, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain, select
@@ -256,14 +256,3 @@ def _mixed(of: pd.Series) -> float:
 
 def _pure(of: pd.Series) -> float:
     return float((of["weak+weak"] + of["strong+strong"]) / 2)
-
-
-def beside(live: Results) -> Exhibit:
-    """The primaries of results just made, beside the published ones of the same profile."""
-    published = results.read(results.published(like=live.profile.name))
-    deciding = live.verdicts.loc[live.verdicts["primary"], ["claim", "what"]]
-    both = diff.compare(live, published).merge(deciding).set_index("claim")
-    frame = both[["what", "ours", "theirs", "agree"]].rename_axis(None)
-    frame = frame.assign(**{name: frame[name].map(signed) for name in ("ours", "theirs")})
-    caption = "The effect that decides each claim: as just trained, as published, and whether they agree."
-    return Exhibit("beside", frame, caption, "Just trained beside published", card(live, "kdnb.book.exhibits.beside"))
