@@ -677,7 +677,7 @@ def reruns(profile: str, *again: str) -> Said:
     signs = f"These change their sign: {'; '.join(turned)}." if turned else "None of them changes its sign."
     return Said(
         "If a seed trained again were no nearer to itself than to another seed, half of its effects would move by less than "
-        f"the median difference between two seeds. So many do: {', '.join(counted)}. {signs}"
+        f"the median difference between two seeds. Here it is {', '.join(counted)}. {signs}"
     )
 
 
