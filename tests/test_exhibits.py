@@ -342,6 +342,7 @@ def test_what_the_page_says_of_a_seed_trained_again() -> None:
     rows = rows.assign(shift=(rows["second"] - rows["first"]).abs())
     rounding, short = (rows[rows["profile"] == name].set_index("claim") for name in again)
     assert list(rounding.index[rounding["shift"] > rounding["usual"]]) == ["K2", "K5", "K8"]
+    assert list(rounding.index[rounding["shift"] > 0.02]) == ["K5", "K6"]  # correlations
     assert (short["shift"] < short["usual"]).all()
     assert short["shift"].mean() < rounding["shift"].mean()
     alike = exhibits.twins("cpu", *again).shown

@@ -55,15 +55,23 @@ class Predictions:
     iou: Tensor
     """float32 (E, S, V, M)"""
 
-    def correct(self, run: str, view: str = "clean") -> Tensor:
-        """Whether the run is right about each image, bool (N,).
+    def answers(self, run: str, view: str = "clean") -> Tensor:
+        """The class that the run predicts of each image, int64 (N,).
 
         Raises:
             IncompleteError: no such run or view.
         """
         if run not in self.runs or view not in self.views:
             raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
-        return self.predicted[self.runs.index(run), self.views.index(view)] == self.labels
+        return self.predicted[self.runs.index(run), self.views.index(view)]
+
+    def correct(self, run: str, view: str = "clean") -> Tensor:
+        """Whether the run is right about each image, bool (N,).
+
+        Raises:
+            IncompleteError: no such run or view.
+        """
+        return self.answers(run, view) == self.labels
 
 
 def pack(study: Study, seed: int, entries: Mapping[str, Entry]) -> bytes:

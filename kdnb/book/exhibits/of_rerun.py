@@ -87,12 +87,10 @@ def twins(profile: str, *again: str) -> Exhibit:
 
 
 def _alike(pairs: list[tuple[Results, int, Results, int]], runs: list[str]) -> str:
-    shares = []
+    shares: list[float] = []
     for one, seed, other, seed_there in pairs:
         here, there = one.predictions(seed), other.predictions(seed_there)
-        for run in runs:
-            answers = [each.predicted[each.runs.index(run), each.views.index("clean")] for each in (here, there)]
-            shares.append(float((answers[0] == answers[1]).float().mean()))
+        shares += [float((here.answers(run) == there.answers(run)).float().mean()) for run in runs]
     return f"{np.mean(shares):.3f}"
 
 
