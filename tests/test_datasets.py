@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 
 from kdnb.errors import DataError
 from kdnb.images import datasets, readers
-from kdnb.images.datasets import Dataset, Split, content_hash, load
+from kdnb.images.datasets import Dataset, Draws, Split, content_hash, load
 from tests.conftest import cache_of
 
 CLASSES = ("apple", "bear", "worm")
@@ -488,6 +488,72 @@ def test_more_images_than_a_class_has_or_none_are_refused(tmp_path, count):
     write_pickles(tmp_path, pictures(train=4))
     with pytest.raises(DataError, match=rf"asks for {count} training images of class 'apple'.* from 1 to 4"):
         load(f"cifar100-{count}", root=tmp_path)
+
+
+def test_draws_are_disjoint_and_leave_out_what_is_set_aside(tmp_path):
+    write_pickles(tmp_path, pictures(train=20))
+    aside = set(load("cifar100-5", root=tmp_path).train.names)
+    draws = [load("cifar100-3", root=tmp_path, draws=Draws(4, set_aside=5, number=number)) for number in range(4)]
+    for number, draw in enumerate(draws):
+        own, others = set(draw.train.names), set(draw.draws.names)
+        assert torch.bincount(draw.train.labels).tolist() == [3] * 100
+        assert torch.bincount(draw.draws.labels).tolist() == [9] * 100
+        assert not own & others
+        assert not (own | others) & aside
+        assert others == {name for other in draws for name in other.train.names if other is not draw}
+        assert draw.name == f"cifar100-3-draw-{number}"
+        assert draw.hash == content_hash(draw)
+    assert len({draw.hash for draw in draws}) == 4
+    whole = load("cifar100-3", root=tmp_path, draws=Draws(4, set_aside=5))
+    assert set(whole.train.names) == {name for draw in draws for name in draw.train.names}
+    assert whole.draws is None
+
+
+def test_a_union_of_draws_goes_round_and_is_judged_on_the_rest(tmp_path):
+    write_pickles(tmp_path, pictures(train=20))
+    draws = [load("cifar100-3", root=tmp_path, draws=Draws(4, number=number)) for number in range(4)]
+    union = load("cifar100-3", root=tmp_path, draws=Draws(4, together=3, number=2))
+    assert set(union.train.names) == {name for number in (2, 3, 0) for name in draws[number].train.names}
+    assert set(union.draws.names) == set(draws[1].train.names)
+
+
+def test_a_pilot_takes_about_as_many_images_of_each_draw_and_a_draws_number_in_all(cifar100_root):
+    draws = [load("cifar100-50", root=cifar100_root, draws=Draws(7, 150, number=number)) for number in range(7)]
+    pilot = load("cifar100-50", root=cifar100_root, draws=Draws(7, 150, number="across"))
+    assert torch.bincount(pilot.train.labels).tolist() == [50] * 100
+    shares = [len(set(pilot.train.names) & set(draw.train.names)) / 100 for draw in draws]
+    assert set(shares) == {7.0, 8.0}
+    assert len(pilot.draws) == 30_000
+
+
+def test_what_a_split_without_draws_hashes_to_is_as_it_was(few_digits):
+    with_draws = replace(few_digits, draws=few_digits.validation)
+    assert content_hash(few_digits) == few_digits.hash
+    assert content_hash(with_draws) != few_digits.hash
+
+
+@pytest.mark.parametrize(
+    ("name", "draws", "message"),
+    [
+        ("cifar100-3", Draws(4, 5, number=4), "cifar100-3 has no draw 4: its 4 draws are 0 to 3"),
+        (
+            "cifar100-4",
+            Draws(4, 5, number=0),
+            "4 draws of 4 after 5 set aside are 21 images of class 'apple', which has 20",
+        ),
+        ("cifar100-3", Draws(4, 0, 4, 0), "4 of 4 draws cannot be one"),
+        (
+            "cifar100-3-rest",
+            Draws(4),
+            "draws are of a subset of n images a class, as cifar100-50, not of 'cifar100-3-rest'",
+        ),
+        ("digits", Draws(4), "not of 'digits'"),
+    ],
+)
+def test_draws_that_cannot_be_are_refused_with_the_numbers(tmp_path, name, draws, message):
+    write_pickles(tmp_path, pictures(train=20))
+    with pytest.raises(DataError, match=message):
+        load(name, root=tmp_path, draws=draws)
 
 
 @pytest.mark.parametrize("factor", [0, 1000])

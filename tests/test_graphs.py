@@ -45,9 +45,9 @@ class Learner:
     def __init__(self, key, sources):
         self.key, self.sources, self.sum = key, sources, torch.zeros(3)
 
-    def take(self, images, labels, heard):
+    def take(self, images, labels, coin, heard):
         self.sum.mul_(0.9).add_(images.mean(dim=0) + sum((each.mean(dim=0) for each in heard), torch.zeros(3)))
-        self.sum.add_(labels.float().mean())
+        self.sum.add_(labels.float().mean() + 3 * coin.float().mean())
 
     @property
     def step(self):
@@ -60,14 +60,18 @@ SOURCES = {"double": lambda images: 2 * images, "square": lambda images: images*
 def batches(count, size=4):
     generator = torch.Generator().manual_seed(0)
     return [
-        (torch.rand(size, 3, generator=generator), torch.randint(0, 9, (size,), generator=generator))
+        (
+            torch.rand(size, 3, generator=generator),
+            torch.randint(0, 9, (size,), generator=generator),
+            torch.rand(size, generator=generator) < 0.5,
+        )
         for _ in range(count)
     ]
 
 
 def one_by_one(learner, seen):
-    for images, labels in seen:
-        learner.take(images, labels, [SOURCES[source](images) for source in learner.sources])
+    for images, *others in seen:
+        learner.take(images, *others, [SOURCES[source](images) for source in learner.sources])
     return learner.sum
 
 
@@ -78,8 +82,8 @@ def heard_by(learners):
 def test_replayed_steps_see_each_batch_and_what_was_answered_to_it(recorder):
     learners = [Learner("alone", ()), Learner("one", ("double",)), Learner("two", ("double", "square"))]
     seen = batches(6)
-    for images, labels in seen:
-        recorder(images, labels, heard_by(learners), [each.step for each in learners])
+    for batch in seen:
+        recorder(batch, heard_by(learners), [each.step for each in learners])
     for learner in learners:
         assert torch.equal(learner.sum, one_by_one(Learner(learner.key, learner.sources), seen))
     assert set(recorder._recorded) == {("source", s) for s in SOURCES} | {("step", each.key) for each in learners}
@@ -88,17 +92,17 @@ def test_replayed_steps_see_each_batch_and_what_was_answered_to_it(recorder):
 def test_a_batch_of_another_size_runs_as_it_is_and_leaves_what_is_recorded(recorder):
     learner = Learner("two", ("double", "square"))
     seen = [*batches(4), *batches(1, size=2), *batches(3)]
-    for images, labels in seen:
-        recorder(images, labels, heard_by([learner]), [learner.step])
+    for batch in seen:
+        recorder(batch, heard_by([learner]), [learner.step])
     assert torch.equal(learner.sum, one_by_one(Learner("two", learner.sources), seen))
 
 
 def test_a_learner_may_join_with_a_source_of_its_own_and_another_may_leave(recorder):
     first, later = Learner("first", ("double",)), Learner("later", ("square", "double"))
     seen = batches(9)
-    for number, (images, labels) in enumerate(seen):
+    for number, batch in enumerate(seen):
         active = [each for each, there in ((later, number >= 3), (first, number < 6)) if there]
-        recorder(images, labels, heard_by(active), [each.step for each in active])
+        recorder(batch, heard_by(active), [each.step for each in active])
     assert torch.equal(first.sum, one_by_one(Learner("first", first.sources), seen[:6]))
     assert torch.equal(later.sum, one_by_one(Learner("later", later.sources), seen[3:]))
 

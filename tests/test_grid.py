@@ -6,7 +6,7 @@ from kdnb.errors import DataError, ProfileError
 from kdnb.evidence import results
 from kdnb.study import grid
 from kdnb.study import profile as profiles
-from kdnb.training import pretrained
+from kdnb.training import objectives, pretrained
 from tests.conftest import small_profile
 
 HASH = "0123456789abcdef"
@@ -98,10 +98,10 @@ def smoke():
 def test_smoke_holds_every_kind_of_cell_once():
     study = smoke()
     roles = [run.spec.role for run in study.every_run]
-    assert [roles.count(role) for role in ("origin", "teacher", "reference", "student")] == [2, 6, 1, 34]
+    assert [roles.count(role) for role in ("origin", "teacher", "reference", "student")] == [2, 6, 1, 42]
     kinds = {run.spec.objective.kind for run in study.runs if run.spec.objective}
-    assert kinds == {"kd", "zscore", "half", "class-mean", "shuffled", "untrained", "label-smoothing"}
-    assert sorted(len(group) for group in study.groups(study.runs)) == [1, 1, 1, 2, 2, 14, 20]
+    assert kinds == set(objectives.KINDS)
+    assert sorted(len(group) for group in study.groups(study.runs)) == [1, 1, 1, 2, 2, 18, 24]
 
 
 def test_cpu_is_thirty_four_students_six_teachers_and_the_reference_in_two_lockstep_groups():
@@ -217,3 +217,58 @@ def test_a_file_of_weights_is_known_by_its_hash(tmp_path):
     path.unlink()
     with pytest.raises(DataError, match=r"start\.safetensors cannot be read"):
         grid.build(profiles.Profile.model_validate(settings), HASH)
+
+
+# -- draws -----------------------------------------------------------------------------------------------------------
+
+
+def drawn(cifar100_root, **changes):
+    settings = profiles.load("cpu-draws", [f"{name}={value}" for name, value in changes.items()])
+    return grid.plan(settings, root=cifar100_root)
+
+
+def test_each_seed_of_a_study_with_draws_has_images_of_its_own_and_an_origin_in_turn(cifar100_root):
+    planned = drawn(cifar100_root, seeds="[10, 11, 12]")
+    images = {seed: planned.datasets[planned.study.of_seed(seed)[0].spec.dataset.hash] for seed in (10, 11, 12)}
+    names = {seed: set(dataset.train.names) for seed, dataset in images.items()}
+    assert [len(each) for each in names.values()] == [5000] * 3
+    assert len(set.union(*names.values())) == 15_000
+    assert {run.dataset.draw for run in planned.study.of_seed(12)} == {2}
+    starts = [
+        {run.spec.origin.run for run in planned.study.of_seed(seed) if run.spec.role == "teacher"} for seed in images
+    ]
+    a, b = (run.spec.id for run in planned.study.origins)
+    assert starts == [{a}, {b}, {a}]
+    assert {run.columns["origin"] for run in planned.study.runs if run.spec.role == "teacher"} == {"own"}
+
+
+def test_a_study_with_draws_is_thirty_networks_a_seed_in_two_groups_of_students():
+    study = grid.build(profiles.load("cpu-draws"), HASH, [10], HASHES)
+    roles = [run.spec.role for run in study.runs]
+    assert (roles.count("teacher"), roles.count("student")) == (4, 26)
+    assert sorted(len(group) for group in study.groups(study.runs)) == [1, 1, 1, 1, 12, 14]
+
+
+def test_a_seed_whose_last_digit_is_no_draw_is_refused(cifar100_root):
+    with pytest.raises(
+        ProfileError, match="seed 17 has no draw: cifar100-50 has 7, one for each last digit from 0 to 6"
+    ):
+        drawn(cifar100_root, seeds="[17]")
+
+
+def test_an_origin_that_has_seen_images_of_the_draws_is_refused_with_their_number(cifar100_root):
+    with pytest.raises(DataError, match="5000 of whose 20000 images are in the draws of cifar100-50"):
+        drawn(cifar100_root, **{"origins.A.dataset.name": "cifar100-200"})
+
+
+def test_students_may_start_from_an_origin_of_their_own_architecture():
+    trained = "{epochs: 2, schedule: {kind: one-cycle}}"
+    changes = ["student_origin=S", "origins.S.kind=trained", "origins.S.network=student"]
+    changes += ["origins.S.dataset.name=cifar100-150", f"origins.S.train={trained}"]
+    study = grid.build(profiles.load("cpu-draws", changes), HASH, [10], HASHES | {"S": "c" * 16})
+    own = next(run.spec for run in study.origins if run.name == "origin-S")
+    assert own.model.name == profiles.load("cpu-draws").student.model.name
+    assert {run.spec.origin.run for run in study.runs if run.spec.role == "student"} == {own.id}
+    plain = grid.build(profiles.load("cpu-draws"), HASH, [10], HASHES)
+    teachers = [{run.spec.id for run in each.runs if run.spec.role == "teacher"} for each in (study, plain)]
+    assert teachers[0] == teachers[1]

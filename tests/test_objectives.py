@@ -1,5 +1,7 @@
 """The loss against its formula and its limits, and the learning rate against the paper's table of epochs."""
 
+import itertools
+
 import hypothesis
 import numpy as np
 import pytest
@@ -300,3 +302,80 @@ def test_the_released_cosine_goes_by_epochs_and_is_early_too():
     for epoch in range(10):
         first, last = (learning_rate(released, 20 * epoch + step, 20) for step in (0, 19))
         assert first == last == pytest.approx(0.05 * (1 + np.cos(np.pi * (epoch + 1) / 10)))
+
+
+# -- halves by a coin, and a pull that is equal ----------------------------------------------------------------------
+
+HALVES = ("halves-different", "halves-both", "halves-same")
+
+
+def expected_gradient(kind, student, labels, halves):
+    """Over all coins of a batch, each as likely: the mean gradient in the student's logits."""
+    settings, coins = (
+        Objective(kind=kind, temperature=4.0, alpha=0.3),
+        itertools.product([True, False], repeat=len(labels)),
+    )
+    total, count = torch.zeros_like(student), 0
+    for coin in coins:
+        answers = objectives.answers(settings, halves, labels, coin=torch.tensor(coin))
+        total, count = total + gradient(student, labels, answers, settings), count + 1
+    return total / count
+
+
+@pytest.mark.parametrize("teachers", [2, 3])
+def test_the_three_ways_of_showing_halves_have_one_expected_gradient_for_any_student_and_teachers(batch, teachers):
+    student, labels, _ = batch
+    random = torch.Generator().manual_seed(1)
+    halves = list(3.0 * torch.randn(2 * teachers, 6, 4, generator=random, dtype=torch.float64))
+    different, both, same = (expected_gradient(kind, student, labels, halves) for kind in HALVES)
+    torch.testing.assert_close(different, both, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(same, both, rtol=1e-10, atol=1e-12)
+
+
+def test_what_a_coin_shows_is_one_half_to_each_teacher_the_same_or_different(batch):
+    _, labels, _ = batch
+    left, right = torch.zeros(6, 4), torch.ones(6, 4)
+    coin = torch.tensor([True, False] * 3)
+    for kind, second in (("halves-same", [0.0, 1.0] * 3), ("halves-different", [1.0, 0.0] * 3)):
+        answers = objectives.answers(Objective(kind=kind), [left, right, left, right], labels, coin=coin)
+        assert [each[:, 0].tolist() for each in answers] == [[0.0, 1.0] * 3, second]
+    with pytest.raises(ValueError, match="needs a coin"):
+        objectives.answers(Objective(kind="halves-same"), [left, right], labels)
+
+
+def test_with_both_halves_a_teacher_answers_with_the_mean_of_its_two_predictions(batch):
+    _, labels, (left, right) = batch
+    settings = Objective(kind="halves-both", temperature=4.0)
+    (answer,) = objectives.answers(settings, [left, right], labels)
+    np.testing.assert_allclose(softmax(answer, 4.0), (softmax(left, 4.0) + softmax(right, 4.0)) / 2, rtol=1e-10)
+
+
+def test_the_gradient_of_z_score_at_equal_pull_is_that_of_vanilla_up_to_the_projection(batch):
+    student, labels, teachers = batch
+    tau, own, alpha = 0.7, 4.0, 0.3
+    settings = Objective(kind="zscore-equal", temperature=own, alpha=alpha)
+    answers = objectives.answers(settings, teachers, labels)
+    logits = student.clone().requires_grad_()
+    _, soft = objectives.terms(logits, labels, answers, settings, tau)
+    (found,) = torch.autograd.grad(soft, logits)
+
+    rows = student.numpy()
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    z = centred / rows.std(axis=1, ddof=1, keepdims=True)
+    q = softmax(torch.from_numpy(z), tau)
+    p = np.mean([softmax(answer, tau) for answer in answers], axis=0)
+    pull = (1 - alpha) * own * (q - p) / len(rows)
+    # standardising takes away the mean and what lies along the logits themselves
+    projected = pull - pull.mean(axis=1, keepdims=True)
+    projected -= z * (projected * z).sum(axis=1, keepdims=True) / (rows.shape[1] - 1)
+    np.testing.assert_allclose(found.numpy(), projected, rtol=1e-5, atol=1e-9)
+    assert (np.linalg.norm(found.numpy(), axis=1) <= np.linalg.norm(pull, axis=1) + 1e-9).all()
+
+
+def test_the_norms_of_the_two_gradients_are_those_of_single_images(batch):
+    student, labels, teachers = batch
+    hard, soft = objectives.gradient_norms(student, labels, teachers, PAPER)
+    q, q_soft = softmax(student), softmax(student, 3.0)
+    p = np.mean([softmax(teacher, 3.0) for teacher in teachers], axis=0)
+    assert float(hard) == pytest.approx(np.linalg.norm(0.6 * (q - np.eye(4)[labels]), axis=1).sum())
+    assert float(soft) == pytest.approx(np.linalg.norm(0.4 * 3.0 * (q_soft - p), axis=1).sum())

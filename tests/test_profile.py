@@ -19,9 +19,9 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-bfloat16", "cpu-imagenet", "cpu-lt", "cpu-rerun", "cpu-scratch", "cpu-short", "cpu-short-adamw",
-        "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt",
-        "smoke",
+        "cpu", "cpu-bfloat16", "cpu-draws", "cpu-imagenet", "cpu-lt", "cpu-peers", "cpu-rerun", "cpu-scratch",
+        "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
+        "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
 

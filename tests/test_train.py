@@ -304,6 +304,10 @@ KINDS = {
     "zscore": Objective(kind="zscore"),
     "half-LR": Objective(kind="half", sides=("left", "right")),
     "half-LL": Objective(kind="half", sides=("left", "left")),
+    "halves-different": Objective(kind="halves-different"),
+    "halves-both": Objective(kind="halves-both"),
+    "halves-same": Objective(kind="halves-same"),
+    "zscore-equal": Objective(kind="zscore-equal"),
     "class-mean": Objective(kind="class-mean"),
     "shuffled": Objective(kind="shuffled"),
     "untrained": Objective(kind="untrained"),
@@ -357,13 +361,37 @@ def test_a_matched_objective_goes_on_from_its_checkpoint_with_the_same_softness(
     def stop(epoch, runs):
         raise KeyboardInterrupt
 
-    specs = [objectives["zscore"], objectives["class-mean"]]
+    specs = [objectives[name] for name in ("zscore", "class-mean", "halves-different", "halves-same", "zscore-equal")]
     with pytest.raises(KeyboardInterrupt):
         train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints, on_epoch=stop)
     resumed = train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints)
     for spec in specs:
         assert same(resumed[spec.id].network, all_together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(all_together[spec.id].log)
+
+
+def test_an_epoch_logs_how_hard_labels_and_teachers_pull(objectives, all_together):
+    def pull(name):
+        log = all_together[objectives[name].id].log[-1]
+        return log["soft_gradient"] / log["hard_gradient"]
+
+    log = all_together[objectives["kd"].id].log[0]
+    # the label's gradient is α·(q − y), whose norm lies between 0 and α·√2
+    assert 0 < log["hard_gradient"] < 0.6 * 2**0.5
+    assert pull("zscore-equal") == pytest.approx(pull("kd"), rel=0.5)
+    assert abs(pull("zscore-equal") - pull("kd")) < abs(pull("zscore") - pull("kd"))
+
+
+def test_the_coin_of_an_image_and_step_is_fair_and_follows_from_seed_epoch_and_image(students, digits):
+    def coins(seed, epoch):
+        spec = students[0].model_copy(update={"seed": seed})
+        parts = [coin for _, _, coin in train._batches(digits.train, spec, epoch, lambda images: images)]
+        return torch.cat(parts).float()
+
+    assert torch.equal(coins(1, 0), coins(1, 0))
+    assert not torch.equal(coins(1, 0), coins(2, 0))
+    heads = torch.stack([coins(1, epoch).mean() for epoch in range(4)])
+    assert (heads - 0.5).abs().max() < 4 * 0.5 / len(digits.train) ** 0.5
 
 
 class CountingByWidth(ResNet):
@@ -405,6 +433,8 @@ def test_half_views_add_a_pass_for_each_teacher_and_side_and_nothing_else_adds_a
     assert halves == [{32: once, 16: once}] * 2
     both_sides, _ = counted(["kd", "half-LR", "half-LL"])  # the first teacher: left; the second: right and left
     assert both_sides == [{32: once, 16: once}, {32: once, 16: 2 * once}]
+    coins, _ = counted(["kd", "halves-different", "halves-both", "halves-same"])  # by a coin, both sides of both
+    assert coins == [{32: once, 16: 2 * once}] * 2
     _, heard = counted(["kd", "untrained"])
     assert heard == [{32: once + preparing}] * 2
 

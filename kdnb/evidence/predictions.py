@@ -16,6 +16,15 @@ safetensors compressed with xz:
     (E, S, V, M) in steps of 1/255; E ensembles, S splits, M images
 ``index/validation``, ``index/train``
     which images these M are, in the data set
+
+A study with draws is judged on the images of the other draws, and keeps less of the validation images, so that a seed stays
+small: the confidence on clean views alone, and no probability of the true class. It has besides, of the D images of the other
+draws, clean:
+
+``draws/predicted``, ``draws/confidence``
+    as above, (R, D)
+``draws/labels``
+    int64 (D,)
 """
 
 import json
@@ -28,11 +37,11 @@ import torch
 from torch import Tensor
 
 from kdnb.errors import IncompleteError
-from kdnb.evidence import measures, overlap
+from kdnb.evidence import measures, overlap, table
 from kdnb.evidence.table import SPLITS, Attention, observed
 from kdnb.study.grid import Study
 from kdnb.study.store import Entry
-from kdnb.training.observe import VIEWS
+from kdnb.training.observe import DRAWS, VIEWS
 
 METHOD = "cam-predicted"
 
@@ -48,37 +57,63 @@ class Predictions:
     predicted: Tensor
     """int64 (R, V, N)"""
     confidence: Tensor
-    """float32 (R, V, N)"""
+    """float32 (R, V, N); of a study with draws (R, 1, N), of clean views"""
     truth: Tensor
-    """float32 (R, V, N)"""
+    """float32 (R, V, N); of a study with draws (R, 0, N)"""
     labels: Tensor
     iou: Tensor
     """float32 (E, S, V, M)"""
+    drawn: "Drawn | None" = None
+    """of a study with draws"""
 
-    def answers(self, run: str, view: str = "clean") -> Tensor:
-        """The class that the run predicts of each image, int64 (N,).
+    def answers(self, run: str, view: str = "clean", split: str = "validation") -> Tensor:
+        """The class that the run predicts of each image of a split, validation or draws, int64 (N,).
 
         Raises:
-            IncompleteError: no such run or view.
+            IncompleteError: no such run, view or split.
         """
         if run not in self.runs or view not in self.views:
             raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
-        return self.predicted[self.runs.index(run), self.views.index(view)]
+        if split == "validation":
+            return self.predicted[self.runs.index(run), self.views.index(view)]
+        if split != DRAWS or view != "clean" or self.drawn is None:
+            raise IncompleteError(
+                f"no predictions on {view} views of {split} images; clean ones of draws, where there are"
+            )
+        return self.drawn.predicted[self.runs.index(run)]
 
-    def correct(self, run: str, view: str = "clean") -> Tensor:
+    def correct(self, run: str, view: str = "clean", split: str = "validation") -> Tensor:
         """Whether the run is right about each image, bool (N,).
 
         Raises:
-            IncompleteError: no such run or view.
+            IncompleteError: no such run, view or split.
         """
-        return self.answers(run, view) == self.labels
+        answers = self.answers(run, view, split)
+        return answers == (self.drawn.labels if split == DRAWS and self.drawn is not None else self.labels)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What runs and ensembles say of the clean images of the other draws."""
+
+    predicted: Tensor
+    """int64 (R, D)"""
+    confidence: Tensor
+    """float32 (R, D)"""
+    labels: Tensor
+    """int64 (D,)"""
 
 
 def pack(study: Study, seed: int, entries: Mapping[str, Entry]) -> bytes:
     """The file of a seed; the same bytes for the same observations."""
     answers: dict[str, list[Tensor]] = {}
+    others: dict[str, Tensor] = {}
+    first = next(iter(entries.values()))
+    drawn = bool(table.drawn(first))
     for run in study.of_seed(seed):
         answers[run.name] = [observed(entries[run.spec.id], "validation", view) for view in VIEWS]
+        if drawn:
+            others[run.name] = observed(entries[run.spec.id], DRAWS, "clean")
     attention, shares = Attention(entries), []
     ensembles = study.ensembles(seed)
     for ensemble in ensembles:
@@ -86,25 +121,34 @@ def pack(study: Study, seed: int, entries: Mapping[str, Entry]) -> bytes:
         answers[ensemble.name] = [
             measures.ensemble_logits([observed(entries[each], "validation", view) for each in ids]) for view in VIEWS
         ]
+        if drawn:
+            others[ensemble.name] = measures.ensemble_logits([observed(entries[each], DRAWS, "clean") for each in ids])
         of_splits = []
         for split in SPLITS:
             names = [f"{split}/{METHOD}/{view}" for view in VIEWS]
             of_splits.append([overlap.iou_per_image([attention.masks(each, name) for each in ids]) for name in names])
         shares.append(of_splits)
-    first = next(iter(entries.values()))
     labels = first.predictions["validation/labels"]
     probabilities = {run: [logits.double().softmax(dim=1) for logits in views] for run, views in answers.items()}
     top = {run: [each.max(dim=1) for each in views] for run, views in probabilities.items()}
     classes = next(iter(probabilities.values()))[0].shape[1]
     small = torch.uint8 if classes <= 256 else torch.uint16
+    sure = top if not drawn else {run: views[:1] for run, views in top.items()}  # clean views come first
     tensors = {
         "predicted": torch.stack([torch.stack([each.indices for each in views]) for views in top.values()]).to(small),
-        "confidence": _share(torch.stack([torch.stack([each.values for each in views]) for views in top.values()])),
-        "truth": torch.stack(
-            [torch.stack([each.gather(1, labels[:, None])[:, 0] for each in views]) for views in probabilities.values()]
-        ).half(),
+        "confidence": _share(torch.stack([torch.stack([each.values for each in views]) for views in sure.values()])),
         "labels": labels.contiguous(),
     }
+    if drawn:
+        said = [logits.double().softmax(dim=1).max(dim=1) for logits in others.values()]
+        tensors |= {
+            f"{DRAWS}/predicted": torch.stack([each.indices for each in said]).to(small),
+            f"{DRAWS}/confidence": _share(torch.stack([each.values for each in said])),
+            f"{DRAWS}/labels": first.predictions[f"{DRAWS}/labels"].contiguous(),
+        }
+    else:
+        true = [[each.gather(1, labels[:, None])[:, 0] for each in views] for views in probabilities.values()]
+        tensors["truth"] = torch.stack([torch.stack(views) for views in true]).half()
     about = {"runs": list(answers), "views": list(VIEWS), "ensembles": [each.name for each in ensembles]}
     if shares:
         count = min(len(each) for of_splits in shares for views in of_splits for each in views)
@@ -133,15 +177,22 @@ def unpack(content: bytes, name: str) -> Predictions:
         tensors: dict[str, Tensor] = safetensors.torch.load(raw)
         size = int.from_bytes(raw[:8], "little")
         about = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"]["about"])
+        drawn = None
+        if f"{DRAWS}/labels" in tensors:
+            predicted, confidence, labels = (
+                tensors[f"{DRAWS}/{part}"] for part in ("predicted", "confidence", "labels")
+            )
+            drawn = Drawn(predicted.long(), confidence.float() / 255.0, labels)
         return Predictions(
             tuple(about["runs"]),
             tuple(about["views"]),
             tuple(about["ensembles"]),
             tensors["predicted"].long(),
             tensors["confidence"].float() / 255.0,
-            tensors["truth"].float(),
+            tensors["truth"].float() if drawn is None else torch.zeros(len(about["runs"]), 0, len(tensors["labels"])),
             tensors["labels"],
             tensors.get("iou", torch.zeros(0, len(SPLITS), len(VIEWS), 0, dtype=torch.uint8)).float() / 255.0,
+            drawn,
         )
     except (lzma.LZMAError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise IncompleteError(f"{name} is damaged ({error}); publish its seed again (kdnb publish)") from None

@@ -156,16 +156,20 @@ def describe(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
         "recipes": registered(study.profile),
         "origins": origins,
-        "dataset": _of(dataset),
+        "dataset": _of(dataset, study.profile),
     }
 
 
-def _of(dataset: Dataset) -> dict[str, Any]:
-    """What study.json says of the images."""
+def _of(dataset: Dataset, profile: Profile) -> dict[str, Any]:
+    """What study.json says of the images; of those with a draw for each seed, how many a seed trains on, and the hash of all
+    draws."""
+    cut, share = profile.dataset, 1.0
+    if cut.draws is not None and cut.draw is None:
+        share = cut.together / cut.draws
     return {
         "name": dataset.name,
         "hash": dataset.hash,
-        "train": len(dataset.train),
+        "train": round(len(dataset.train) * share),
         "validation": len(dataset.validation),
         "classes": list(dataset.classes),
         "side": dataset.side,
@@ -192,11 +196,16 @@ def _without_paths(profile: Profile, dataset: Dataset) -> Profile:
         update={
             "teacher_dataset": theirs and theirs.without_paths(),
             "readings": {},  # the one that was chosen is what the settings are
-            "dataset": profile.dataset.without_paths().model_copy(update={"name": dataset.name}),
+            "dataset": profile.dataset.without_paths().model_copy(update={"name": _called(profile, dataset)}),
             "origins": origins,
             "recipes": tuple(Path(path).name for path in profile.recipes),
         }
     )
+
+
+def _called(profile: Profile, dataset: Dataset) -> str:
+    """The data set's name without a path, which the profile's may have."""
+    return dataset.name if profile.dataset.kind != profile.dataset.name else profile.dataset.name
 
 
 def _recipes(profile: Profile) -> dict[str, bytes]:
@@ -331,7 +340,7 @@ def _explorer(study: Study, runs: Sequence[Run], entries: Mapping[str, Entry], d
             maps = entry.attention["validation/cam-predicted/clean"][rows]
             tensors[f"maps/{run.name}/cam-predicted/clean"] = maps.half().contiguous()
         tensors[f"logits/{run.name}"] = entry.predictions["validation/clean"][index].half().contiguous()
-    read = directions.maps(tensors["images"], _of(dataset), study.profile.teacher.model)
+    read = directions.maps(tensors["images"], _of(dataset, study.profile), study.profile.teacher.model)
     return tensors | {name: along.half().contiguous() for name, along in read.items()}
 
 

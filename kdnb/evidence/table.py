@@ -14,7 +14,7 @@ column          meaning
 ``measure``     name of a function of `kdnb.evidence.measures` or `kdnb.evidence.overlap`, or of one that a user registered;
                 ``teachers_accuracy``: of the mean of the logits that a student is compared with
 ``form``        textbook; paper (as its text has it, where that is another); as-released (as its code computes it)
-``split``       validation, or train: the fixed sample of training images
+``split``       validation; train: the fixed sample of training images; draws: the images of the other draws, clean alone
 ``view``        of the images: clean, weak, strong, base, any other recipe; ``own``: the run's own augmentation, again
 ``against``     whom a student is compared with: ``ensemble`` (the mean of its teachers' logits to whole views), ``halves`` (of
                 those to the halves it was taught with), a teacher's name. Of an ensemble: ``each-other``, ``rest`` (each
@@ -36,7 +36,7 @@ from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import measures, overlap
 from kdnb.study.grid import Ensemble, Run, Study
 from kdnb.study.store import Entry, Store
-from kdnb.training.observe import BASE, VIEWS
+from kdnb.training.observe import BASE, DRAWS, VIEWS
 
 COLUMNS = (
     "profile", "seed", "run", "role", "teachers", "origin", "student", "objective",
@@ -88,7 +88,7 @@ def of_seed(study: Study, store: Store, seed: int) -> dict[str, Entry]:
     entries = {run.spec.id: store.entry(run.spec.id) for run in runs}
     first = entries[runs[0].spec.id]
     for run in runs[1:]:
-        for split in SPLITS:
+        for split in (*SPLITS, *drawn(first)):
             name = f"{split}/labels"
             if not torch.equal(first.predictions[name], entries[run.spec.id].predictions[name]):
                 raise StoreError(
@@ -152,6 +152,11 @@ def observed(entry: Entry, split: str, view: str) -> Tensor:
         ) from None
 
 
+def drawn(entry: Entry) -> tuple[str, ...]:
+    """The split of the other draws' images, where the study has draws; none elsewhere"""
+    return (DRAWS,) if f"{DRAWS}/clean" in entry.predictions else ()
+
+
 def seen_views(entry: Entry) -> tuple[str, ...]:
     """clean, weak, strong, and the run's own augmentation where it is another"""
     own = entry.spec.augmentation
@@ -163,11 +168,13 @@ def seen_views(entry: Entry) -> tuple[str, ...]:
 
 def alone(entry: Entry) -> Iterator[Row]:
     """What can be said of one run by itself."""
-    own, labels = entry.spec.augmentation, {split: entry.predictions[f"{split}/labels"] for split in SPLITS}
+    own, splits = entry.spec.augmentation, (*SPLITS, *drawn(entry))
+    labels = {split: entry.predictions[f"{split}/labels"] for split in splits}
     accuracy: dict[tuple[str, str], float] = {}
     rows: list[Row] = []
-    for split in SPLITS:
-        for view in (*seen_views(entry), *([BASE] if split == "validation" and own != BASE else [])):
+    for split in splits:
+        views = ("clean",) if split == DRAWS else seen_views(entry)
+        for view in (*views, *([BASE] if split == "validation" and own != BASE else [])):
             logits, where = observed(entry, split, view), {"split": split, "view": view}
             accuracy[split, view] = measures.accuracy(logits, labels[split])
             rows.append(_row("accuracy", accuracy[split, view], **where))
@@ -178,7 +185,7 @@ def alone(entry: Entry) -> Iterator[Row]:
             for form, kind in (("textbook", "weighted"), ("as-released", "as-released")):
                 error = measures.calibration_error(logits, labels[split], cast(Any, kind))
                 rows.append(_row("calibration_error", error, form, **where))
-            if split == "validation" and view in ("clean", own):
+            if split != "train" and view in ("clean", own):
                 scaled = measures.scaled_calibration_error(logits, labels[split])
                 rows.append(_row("calibration_error_scaled", scaled, **where))
     clean, base = accuracy["validation", "clean"], accuracy["validation", BASE]
@@ -189,7 +196,10 @@ def alone(entry: Entry) -> Iterator[Row]:
         rows.append(_row("affinity", measures.affinity(there, base, "ratio"), "as-released", view=view))
     yield from _and_own(rows, own)
     for view, seen in (("own", own), ("clean", "clean")):
-        yield _row("train_validation_gap", measures.train_validation_gap(accuracy["train", seen], clean), view=view)
+        for split in splits:
+            if split != "train":
+                gap = measures.train_validation_gap(accuracy["train", seen], accuracy[split, "clean"])
+                yield _row("train_validation_gap", gap, split=split, view=view)
     running = [epoch["train_accuracy"] for epoch in entry.log]
     looks = [epoch["validation_accuracy"] for epoch in entry.log]
     yield _row("train_validation_gap", measures.gap_as_released(running, looks), "as-released", view="own")
@@ -216,9 +226,9 @@ def fidelity(student: Entry, teachers: Mapping[str, Entry]) -> Iterator[Row]:
     """
     own, several = student.spec.augmentation, list(teachers.values())
     rows: list[Row] = []
-    for split in SPLITS:
+    for split in (*SPLITS, *drawn(student)):
         labels = student.predictions[f"{split}/labels"]
-        for view in seen_views(student):
+        for view in ("clean",) if split == DRAWS else seen_views(student):
             ours, theirs = observed(student, split, view), taught(student, several, split, view)
             where, mean = {"split": split, "view": view}, measures.ensemble_logits(theirs)
             shown = view in ("clean", own)
@@ -274,9 +284,9 @@ def _as_released(teacher: Tensor, student: Tensor, labels: Tensor) -> dict[str, 
 def together(ensemble: Ensemble, entries: Mapping[str, Entry]) -> Iterator[Row]:
     """How good the answers are that several teachers give together, and how alike they answer."""
     teachers = [entries[run.spec.id] for run in ensemble.teachers]
-    for split in SPLITS:
+    for split in (*SPLITS, *drawn(teachers[0])):
         labels = teachers[0].predictions[f"{split}/labels"]
-        for view in VIEWS:
+        for view in ("clean",) if split == DRAWS else VIEWS:
             answers, where = [observed(teacher, split, view) for teacher in teachers], {"split": split, "view": view}
             yield _row("accuracy", measures.accuracy(measures.ensemble_logits(answers), labels), **where)
             for name, measure in (

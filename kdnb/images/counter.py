@@ -30,6 +30,8 @@ class Purpose(IntEnum):
     """the augmented view of an image that a finished network is measured on"""
     SAMPLE = 3
     """which images a fixed sample holds"""
+    COIN = 4
+    """which half of a training image's view the first teacher sees"""
 
 
 @dataclass(frozen=True)

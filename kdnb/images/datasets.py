@@ -22,6 +22,9 @@ user's) as one tensor file, so that the second load takes no time.
 An image folder that memory cannot hold is *streamed*: its images stay on disk (`kdnb.images.streaming`). That changes
 where they are and nothing else: content hash, order, ids of runs and the networks that they train to are the same.
 
+A subset of CIFAR-100 or the digits may be one of several *draws* (`Draws`): disjoint sets of n images a class, cut in a
+seeded order after those that are set aside for an origin. A draw is judged on the images of the other draws, too.
+
 Which images a subset holds depends on their names and a seed, never on the order in which they are found. Their order in
 memory, which batches and draws follow, does not depend on it either: CIFAR-100's are sorted by name, those of a folder by
 class and pixels. So copies of one content hash train the same networks, whatever they were read from.
@@ -38,7 +41,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,6 +79,8 @@ class Dataset:
     """of each channel, in the units of images scaled to [0, 1]; networks see (image − mean) / std"""
     hash: str = ""
     """see `content_hash`"""
+    draws: Split | None = None
+    """of a draw: the images of the other draws, which neither it nor its origin has seen"""
 
     @property
     def side(self) -> int:
@@ -88,6 +93,20 @@ class Dataset:
         return isinstance(self.train.images, streaming.Files)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How a subset of n images a class is one of several: in the seeded order of a class come first the images that are set
+    aside (those of the subset of that many images a class), then `count` draws of n."""
+
+    count: int
+    set_aside: int = 0
+    """images of each class, for an origin"""
+    together: int = 1
+    """draws that are trained on as one: the number's own and those after it, from the first again after the last"""
+    number: int | Literal["across"] | None = None
+    """which, from 0; ``across``: as many images, about the same number from each draw, for pilots; None: all of them"""
+
+
 def load(
     name: str,
     *,
@@ -97,6 +116,7 @@ def load(
     split_seed: int = 0,
     validation_list: str | Path | None = None,
     streamed: bool = False,
+    draws: Draws | None = None,
 ) -> Dataset:
     """The data set called `name`; the table above has the names.
 
@@ -110,9 +130,11 @@ def load(
         split_seed: decides which images a subset without a list holds.
         validation_list: for an image folder with a train_list, the same of its validation images.
         streamed: for an image folder, leave the images on disk.
+        draws: for a subset of n images a class, which of several disjoint ones it is.
 
     Raises:
-        DataError: no such data set, or its files are missing or damaged; the message names the file and the fix.
+        DataError: no such data set or draw, more images asked for than a class has, or its files are missing or damaged; the
+        message names the file and the fix.
     """
     folder = data_root(root)
     own = name.startswith("imagefolder:")
@@ -126,13 +148,18 @@ def load(
         raise DataError(f"a list of validation images ({validation_list}) goes with an image folder, not with {name!r}")
     if streamed and not own:
         raise DataError(f"streamed is for image folders; {name!r} fits in memory, leave it out")
+    match = re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name)
+    if draws is not None and not (match and match[2] and not match[4] and train_list is None):
+        raise DataError(f"draws are of a subset of n images a class, as cifar100-50, not of {name!r}")
     if name == "digits":
         dataset = _digits()
     elif name == "fashion-mnist":
         dataset = _fashion_mnist(folder)
     elif name == "cifar100":
         dataset = _cifar100(folder)
-    elif match := re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name):
+    elif draws is not None and match is not None:
+        dataset = _draw(name, match, folder, draws, split_seed)
+    elif match is not None:
         dataset = _subset(name, match, folder, train_list, split_seed)
     elif own:
         path = user_path(name.removeprefix("imagefolder:"))
@@ -164,7 +191,8 @@ def cache_root() -> Path:
 
 def content_hash(dataset: Dataset) -> str:
     """16 hexadecimal digits over class names and, for each split, the set of (label, pixels): no order, no file name."""
-    return _content_hash(dataset.side, dataset.classes, _digests(dataset.train), _digests(dataset.validation))
+    splits = [dataset.train, dataset.validation, *([dataset.draws] if dataset.draws is not None else [])]
+    return _content_hash(dataset.side, dataset.classes, *map(_digests, splits))
 
 
 def _content_hash(side: int, classes: Sequence[str], *digests: Sequence[bytes]) -> str:
@@ -363,18 +391,50 @@ def long_tail(factor: int, most: int = 500, classes: int = 100) -> list[int]:
 
 def _from_seed(name: str, full: Dataset, keep: Sequence[int], seed: int) -> NDArray[np.int64]:
     """Of each class the images whose names have the smallest hashes under the seed."""
-    labels = full.train.labels.numpy()
-    rank = [hashlib.sha256(f"{seed} {image}".encode()).digest() for image in full.train.names]
     chosen: list[int] = []
-    for label, count in enumerate(keep):
-        members = np.flatnonzero(labels == label).tolist()
+    for label, (count, members) in enumerate(zip(keep, _ranked(full, seed), strict=True)):
         if not 1 <= count <= len(members):
             raise DataError(
                 f"{name} asks for {count} training images of class {full.classes[label]!r}, which has {len(members)}; "
                 f"choose from 1 to {len(members)}"
             )
-        chosen += sorted(members, key=rank.__getitem__)[:count]
+        chosen += members[:count]
     return np.sort(np.array(chosen))
+
+
+def _ranked(full: Dataset, seed: int) -> list[list[int]]:
+    """Of each class, the places of its training images in the order of their names' hashes under the seed."""
+    labels = full.train.labels.numpy()
+    rank = [hashlib.sha256(f"{seed} {image}".encode()).digest() for image in full.train.names]
+    return [
+        sorted(np.flatnonzero(labels == label).tolist(), key=rank.__getitem__) for label in range(len(full.classes))
+    ]
+
+
+def _draw(name: str, match: re.Match[str], root: Path, draws: Draws, split_seed: int) -> Dataset:
+    """One of several draws, with the images of the others; all of them as one, where no number is given."""
+    each, count, number = int(match[2]), draws.count, draws.number
+    if not 1 <= draws.together < count:
+        raise DataError(f"{name}: {draws.together} of {count} draws cannot be one; leave at least one to be judged on")
+    if isinstance(number, int) and not 0 <= number < count:
+        raise DataError(f"{name} has no draw {number}: its {count} draws are 0 to {count - 1}")
+    full = _cifar100(root) if match[1] == "cifar100" else _digits()
+    own: list[int] = []
+    others: list[int] = []
+    for label, members in enumerate(_ranked(full, split_seed)):
+        needed = draws.set_aside + count * each
+        if each < 1 or needed > len(members):
+            raise DataError(
+                f"{name}: {count} draws of {each} after {draws.set_aside} set aside are {needed} images of class "
+                f"{full.classes[label]!r}, which has {len(members)}; take fewer draws, or fewer images a class"
+            )
+        for place, image in enumerate(members[draws.set_aside : needed]):
+            # every draw has its share of the images whose place leaves the same remainder
+            turn = place % count if number == "across" else (place // each - (number or 0)) % count
+            (own if number is None or turn < draws.together else others).append(image)
+    train, judged = (full.train.select(np.sort(np.array(some, dtype=np.int64))) for some in (own, others))
+    called = f"{name}-draws" if number is None else f"{name}-draw-{number}"
+    return replace(full, name=called, train=train, hash="", draws=judged if others else None)
 
 
 def find_list(train_list: str | Path, root: Path, folder: Path | None = None) -> Path:

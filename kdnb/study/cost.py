@@ -40,11 +40,15 @@ class Sizes:
     """of an image as it is stored, in pixels"""
     streamed: bool = False
     """whether images stay on disk"""
+    draws: int = 0
+    """images of the other draws, which a finished network answers to once"""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Sizes":
         """Of a data set that is here."""
-        return cls(len(dataset.train), len(dataset.validation), len(dataset.classes), dataset.side, dataset.streamed)
+        others = len(dataset.draws) if dataset.draws is not None else 0
+        sizes = len(dataset.train), len(dataset.validation), len(dataset.classes), dataset.side
+        return cls(*sizes, dataset.streamed, others)
 
     @classmethod
     def parse(cls, text: str, side: int, streamed: bool = False) -> "Sizes":
@@ -207,7 +211,7 @@ def _looks(spec: RunSpec, images: Sizes, shown: Sizes) -> float:
     sampled, mapped = min(shown.train, settings.train_sample), min(shown.validation, settings.maps)
     about = _network(spec.model, images.classes, spec.side or images.side)
     halves = 2.0 if spec.role == "teacher" and about.halves else 1.0  # left and right are half an image each
-    return looks + len(VIEWS) * halves * (shown.validation + sampled + 8 * mapped)
+    return looks + len(VIEWS) * halves * (shown.validation + sampled + 8 * mapped) + shown.draws
 
 
 def _working(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], images: Sizes, shown: Sizes, side: int) -> float:
@@ -242,7 +246,7 @@ def _disk(spec: RunSpec, shown: Sizes) -> float:
     own = spec.augmentation not in VIEWS
     views = len(VIEWS) + own
     sampled = min(shown.train, settings.train_sample)
-    rows = views * (shown.validation + sampled) + shown.validation  # base views of the validation images
+    rows = views * (shown.validation + sampled) + shown.validation + shown.draws  # base views of the validation images
     maps = views * 2 * min(shown.validation, sampled, settings.maps)
     if spec.role == "teacher" and about.halves:
         rows += 2 * len(VIEWS) * (shown.validation + sampled)

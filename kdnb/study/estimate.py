@@ -13,7 +13,7 @@ from kdnb.training import models, train
 from kdnb.training.answers import Normaliser, logits
 from kdnb.training.objectives import kind_of
 from kdnb.training.observe import VIEWS
-from kdnb.training.spec import FreshOrigin, ModelSpec, RunSpec
+from kdnb.training.spec import SIDES, FreshOrigin, ModelSpec, RunSpec
 
 PROBE_BATCHES = 2
 
@@ -36,6 +36,8 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
     if spec.objective is None:
         return set()
     hears = kind_of(spec.objective.kind).hears
+    if hears == "halves":
+        return {(teacher, side, False) for teacher in spec.teachers for side in SIDES}
     sides = spec.objective.sides or ("",) * len(spec.teachers)
     return {(teacher, side, hears == "untrained") for teacher, side in zip(spec.teachers, sides, strict=True)}
 
@@ -92,8 +94,9 @@ class Estimator:
         halved = spec.role == "teacher" and sees_halves(spec.model, len(dataset.classes), spec.side or dataset.side)
         halves = 2.0 if halved else 1.0  # left and right are half an image each
         observed = 0.0 if spec.role == "origin" else halves * (validation + sampled + 8 * mapped)
+        others = 0 if spec.role == "origin" or dataset.draws is None else len(dataset.draws)
         steps = spec.train.epochs * train.steps_per_epoch(len(dataset.train), spec.train.batch_size)
-        return steps * step + (looks + len(VIEWS) * observed) * image
+        return steps * step + (looks + len(VIEWS) * observed + others) * image
 
     def probe(self, spec: RunSpec) -> tuple[float, float]:
         """Seconds of a training step (with making its batch), and of a forward pass of one image."""

@@ -13,7 +13,15 @@ from kdnb.images.datasets import Dataset
 from kdnb.paths import user_path
 from kdnb.study import cell
 from kdnb.study.cell import FRESH, Cell, Notation, Teacher
-from kdnb.study.profile import DatasetConfig, ImageNet, NetworkConfig, Profile, TrainedOrigin, WeightsFile
+from kdnb.study.profile import (
+    Alternating,
+    DatasetConfig,
+    ImageNet,
+    NetworkConfig,
+    Profile,
+    TrainedOrigin,
+    WeightsFile,
+)
 from kdnb.training import objectives, pretrained
 from kdnb.training.spec import (
     DatasetId,
@@ -115,6 +123,7 @@ class Plan:
 
     study: Study
     dataset: Dataset
+    """of a study whose seeds have draws of their own, the images of all draws"""
     datasets: Mapping[str, Dataset]
     """content hash → data set: the study's own, and those of its origins and teachers"""
 
@@ -123,14 +132,20 @@ def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[in
     """Loads a profile's images and lays out its grid.
 
     Raises:
-        DataError: a data set or a file of weights is missing or damaged.
+        DataError: a data set or a file of weights is missing or damaged; an origin that has seen images of the study.
+        ProfileError: a seed without a draw.
     """
+    chosen = profile.seeds if seeds is None else seeds
     dataset = profile.dataset.load(root)
-    datasets, hashes = {dataset.hash: dataset}, {}
+    configs = {seed: profile.dataset.of_seed(seed) for seed in chosen}
+    loaded = {config: dataset if config == profile.dataset else config.load(root) for config in {*configs.values()}}
+    own = {seed: loaded[config].hash for seed, config in configs.items()}
+    datasets, hashes = {each.hash: each for each in (dataset, *loaded.values())}, {}
     for name in _used_origins(profile):
         config = profile.origins[name]
         if isinstance(config, TrainedOrigin):
             images = config.dataset.load(root)
+            _require_apart(name, config.dataset, images, profile.dataset, dataset)
             datasets[images.hash], hashes[name] = images, images.hash
     others = profile.teacher_dataset.load(root) if profile.teacher_dataset else None
     if others is not None:
@@ -140,12 +155,36 @@ def plan(profile: Profile, *, root: str | Path | None = None, seeds: Sequence[in
                 "teacher_dataset the same classes"
             )
         datasets[others.hash] = others
-    return Plan(build(profile, dataset.hash, seeds, hashes, others.hash if others else None), dataset, datasets)
+    study = build(profile, own, chosen, hashes, others.hash if others else None)
+    return Plan(study, dataset, datasets)
+
+
+def _require_apart(name: str, config: DatasetConfig, images: Dataset, studied: DatasetConfig, dataset: Dataset) -> None:
+    """Raises:
+    DataError: the origin's training images and those that a study with draws trains on or is judged on have some in common."""
+    if studied.draws is None or images.classes != dataset.classes:
+        return
+    held = [dataset.train, *([dataset.draws] if dataset.draws is not None else [])]
+    both = {image for split in held for image in split.names} & set(images.train.names)
+    if both:
+        base, aside = studied.name.split("-")[0], studied.set_aside
+        fix = (
+            f"train it on the {aside} a class that are set aside, {base}-{aside}" if aside else "set some aside for it"
+        )
+        raise DataError(
+            f"the origin {name} is trained on {config.name}, {len(both)} of whose {len(images.train)} images are in the "
+            f"draws of {studied.name}, {min(both)} among them; {fix}"
+        )
 
 
 def _named_origins(profile: Profile) -> list[str]:
+    """Those of teachers and students, of all seeds."""
     used = dict.fromkeys(teacher.origin for several in profile.teacher_sets for teacher in several)
-    return [name for name in used if name != FRESH]
+    named: list[str] = []
+    for name in (*used, profile.student_origin):
+        config = profile.origins.get(name)
+        named += config.of if isinstance(config, Alternating) else [] if config is None else [name]
+    return list(dict.fromkeys(named))
 
 
 def _used_origins(profile: Profile) -> list[str]:
@@ -162,7 +201,7 @@ def _standing_for(profile: Profile, name: str) -> str:
 
 def build(
     profile: Profile,
-    dataset_hash: str,
+    dataset_hash: str | Mapping[int, str],
     seeds: Sequence[int] | None = None,
     origin_hashes: Mapping[str, str] | None = None,
     teacher_hash: str | None = None,
@@ -170,6 +209,7 @@ def build(
     """The grid of a profile on a data set, for `seeds` or all of the profile's.
 
     Args:
+        dataset_hash: the content hash of the images, or of those of each seed.
         origin_hashes: name → content hash of the images, of each origin that the study trains.
         teacher_hash: content hash of the teachers' images, where the profile gives them others; None: those of the study.
 
@@ -180,9 +220,11 @@ def build(
     runs: list[Run] = []
     notation = Notation(profile.origin)
     for seed in profile.seeds if seeds is None else seeds:
-        own = DatasetId(name=profile.dataset.kind, hash=dataset_hash)
+        own = DatasetId(
+            name=profile.dataset.kind, hash=dataset_hash if isinstance(dataset_hash, str) else dataset_hash[seed]
+        )
         others = profile.teacher_dataset
-        theirs = DatasetId(name=others.kind, hash=teacher_hash or dataset_hash) if others else own
+        theirs = DatasetId(name=others.kind, hash=teacher_hash or own.hash) if others else own
         runs += _runs_of(profile, seed, own, theirs, notation, starts)
     return Study(profile, tuple(origins), tuple(runs), files)
 
@@ -213,7 +255,8 @@ def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], di
         config = profile.origins[name]
         if isinstance(config, TrainedOrigin):
             dataset = DatasetId(name=config.dataset.kind, hash=hashes[name])
-            network = NetworkConfig(model=profile.teacher.model, train=config.train)
+            of = profile.teacher if config.network == "teacher" else profile.student
+            network = NetworkConfig(model=of.model, train=config.train)
             spec = _spec(profile, "origin", network, config.augmentation, dataset=dataset, seed=config.seed)
             empty = {"run": f"origin-{name}", "role": "origin", "teachers": "", "origin": name}
             runs.append(Run(f"origin-{name}", spec, empty | {"student": "", "objective": ""}, config.dataset))
@@ -222,7 +265,7 @@ def _origins(profile: Profile, hashes: Mapping[str, str]) -> tuple[list[Run], di
             digest = _digest(user_path(config.path))
             files[digest] = str(user_path(config.path).resolve())
             starts[name] = FileOrigin(sha256=digest)
-        else:
+        elif isinstance(config, ImageNet):
             starts[name] = ImageNetOrigin(head=config.head)
     starts |= {name: starts[_standing_for(profile, name)] for name in _named_origins(profile)}
     return runs, starts, files
@@ -259,21 +302,23 @@ def _runs_of(
             teacher.augmentation,
             dataset=theirs,
             observed=dataset if others else None,
-            origin=starts[teacher.origin],
+            origin=starts[profile.origin_of(teacher.origin, seed)],
             seed=seed,
             member=teacher.place,
         )
         columns = {"run": name, "role": "teacher"} | cell.teacher_columns(teacher)
-        images = profile.teacher_dataset or profile.dataset
-        teachers[teacher] = Run(name, spec, columns, images, observed=profile.dataset if others else None)
+        own = profile.dataset.of_seed(seed)
+        images = profile.teacher_dataset or own
+        teachers[teacher] = Run(name, spec, columns, images, observed=own if others else None)
     runs = list(teachers.values())
     if profile.reference:
         empty = dict.fromkeys(("teachers", "origin", "student", "objective"), "")
         spec = _spec(profile, "reference", profile.teacher, "clean", dataset=dataset, seed=seed)
-        runs.append(Run("reference", spec, {"run": "reference", "role": "reference"} | empty, profile.dataset))
+        about = {"run": "reference", "role": "reference"} | empty
+        runs.append(Run("reference", spec, about, profile.dataset.of_seed(seed)))
     for student in dict.fromkeys(each.student for each in profile.cells):
         runs += [
-            _student(profile, each, seed, dataset, notation, teachers)
+            _student(profile, each, seed, dataset, notation, teachers, starts)
             for each in profile.cells
             if each.student == student
         ]
@@ -287,6 +332,7 @@ def _student(
     dataset: DatasetId,
     notation: Notation,
     teachers: Mapping[Teacher, Run],
+    starts: Mapping[str, Origin],
 ) -> Run:
     own = [teachers[teacher] for teacher in of.teachers]
     train = profile.student.train if own else profile.alone or profile.student.train
@@ -297,10 +343,12 @@ def _student(
         NetworkConfig(model=profile.student.model, train=train),
         of.student,
         dataset=dataset,
+        origin=starts[profile.origin_of(profile.student_origin, seed)],
         seed=seed,
         teachers=tuple(teacher.spec.id for teacher in own),
         objective=objective,
         objective_code=objectives.registered_identity(objective.kind) if objective else "",
     )
     columns = {"run": notation.student(of), "role": "student"} | cell.student_columns(of)
-    return Run(notation.student(of), spec, columns, profile.dataset, tuple(teacher.name for teacher in own))
+    images = profile.dataset.of_seed(seed)
+    return Run(notation.student(of), spec, columns, images, tuple(teacher.name for teacher in own))

@@ -4,6 +4,9 @@ The names of the package's profiles (`names`) work wherever the path of a user's
 
 A file may hold several *readings* of one recipe: its own values are one, each of ``readings`` changes some of them, as
 ``--set`` does. ``--set recipe=NAME`` chooses; the ids of runs follow from the values alone.
+
+A file that differs from another in a few lines names it: ``extends: NAME``, a profile of the package or a path from the
+file's own folder. What it says itself goes before what that one says, setting by setting; a list is replaced as a whole.
 """
 
 import re
@@ -44,6 +47,42 @@ class DatasetConfig(Strict):
     """leave the images of a folder on disk, and decode them when they are wanted, where memory cannot hold them; changes no
     result and no id"""
 
+    draws: int | None = Field(None, ge=2, le=10)
+    """of a subset of n images a class: cut as many disjoint ones, of which each seed trains on the one of its last digit, and
+    is judged on the images of the others"""
+    set_aside: int = Field(0, ge=0)
+    """images of each class that are in no draw: those of the subset of as many, for an origin"""
+    together: int = Field(1, ge=1)
+    """draws that a seed trains on as one, from that of its last digit on, the first after the last"""
+    draw: int | Literal["across"] | None = None
+    """the draw of all seeds; across: images of every draw, as many as one has, for pilots; none: the seed's last digit"""
+
+    @model_validator(mode="after")
+    def _parts_of_a_cut_need_draws(self) -> "DatasetConfig":
+        given = [
+            name
+            for name in ("set_aside", "together", "draw")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if given and self.draws is None:
+            raise ValueError(f"{given[0]} goes with draws: say how many draws there are, as draws: 7")
+        return self
+
+    def of_seed(self, seed: int) -> "DatasetConfig":
+        """The images of a seed: those of its draw, where there are several.
+
+        Raises:
+            ProfileError: no draw has the seed's last digit.
+        """
+        if self.draws is None or self.draw is not None:
+            return self
+        if seed % 10 >= self.draws:
+            raise ProfileError(
+                f"seed {seed} has no draw: {self.name} has {self.draws}, one for each last digit from 0 to {self.draws - 1}; "
+                "choose other seeds"
+            )
+        return self.model_copy(update={"draw": seed % 10})
+
     @property
     def kind(self) -> str:
         """the name without the path of one's own images, which lie elsewhere on another machine"""
@@ -58,6 +97,7 @@ class DatasetConfig(Strict):
             split_seed=self.split_seed,
             validation_list=self.validation_list,
             streamed=self.streamed,
+            draws=datasets.Draws(self.draws, self.set_aside, self.together, self.draw) if self.draws else None,
         )
 
     def without_paths(self) -> "DatasetConfig":
@@ -85,7 +125,9 @@ class TrainedOrigin(Strict):
     dataset: DatasetConfig
     """its images"""
     train: TrainSpec
-    """how it is trained; the network is the teachers'"""
+    """how it is trained"""
+    network: Literal["teacher", "student"] = "teacher"
+    """whose architecture it has: the teachers', or the students', for `student_origin`"""
     augmentation: Augmentation = "weak"
     """that it is trained with"""
     seed: int = Field(0, ge=0, lt=2**32)
@@ -110,7 +152,15 @@ class WeightsFile(Strict):
     """the file; its architecture must be the teachers'"""
 
 
-OriginConfig = Annotated[TrainedOrigin | ImageNet | WeightsFile, Field(discriminator="kind")]
+class Alternating(Strict):
+    """Several origins, of which each seed has one, so that a study does not hang on a single pretrained network."""
+
+    kind: Literal["alternating"] = "alternating"
+    of: tuple[Name, ...] = Field(min_length=2)
+    """their names under origins, for the seeds in turn: seed s has the one at place s modulo their number"""
+
+
+OriginConfig = Annotated[TrainedOrigin | ImageNet | WeightsFile | Alternating, Field(discriminator="kind")]
 
 
 class TeacherConfig(Strict):
@@ -189,6 +239,8 @@ class Profile(Strict):
     """of every teacher, and of the reference"""
     student: NetworkConfig
     """of every student"""
+    student_origin: Name = FRESH
+    """which origin students start from; fresh: random weights"""
     alone: TrainSpec | None = None
     """how students without teachers are trained, where that is another way"""
     epochs_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default={})
@@ -226,6 +278,17 @@ class Profile(Strict):
                         f"no origin {teacher.origin!r}; choose from {', '.join([FRESH, *self.origins])}, or define it under "
                         "origins"
                     )
+        if self.student_origin not in (FRESH, *self.origins):
+            raise ValueError(
+                f"no origin {self.student_origin!r} for students; choose from {', '.join([FRESH, *self.origins])}"
+            )
+        for name, origin in self.origins.items():
+            for each in origin.of if isinstance(origin, Alternating) else ():
+                if each not in self.origins or isinstance(self.origins[each], Alternating):
+                    fit = [key for key, other in self.origins.items() if not isinstance(other, Alternating)]
+                    raise ValueError(f"the origin {name!r} cannot be {each!r} in turn; choose from {', '.join(fit)}")
+        if self.teacher_dataset and self.teacher_dataset.draws:
+            raise ValueError("teacher_dataset has draws: only the study's own images are cut into draws")
         for cell in self.cells:
             if cell.objective not in (NONE, *self.objectives):
                 known = ", ".join(self.objectives)
@@ -257,6 +320,11 @@ class Profile(Strict):
         if not self.cells and not self.teacher_sets:
             raise ValueError("the grid has no network: give it a row, as {teachers: [[weak, weak]]}")
         return self
+
+    def origin_of(self, name: str, seed: int) -> str:
+        """The origin that one of that name is for a seed: itself, or the one whose turn it is."""
+        config = self.origins.get(name)
+        return config.of[seed % len(config.of)] if isinstance(config, Alternating) else name
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -336,23 +404,8 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
     Raises:
         ProfileError: no such profile, not YAML, an unknown key or reading, a value of the wrong type or range.
     """
-    overrides = list(overrides)
-    packaged = resources.files("kdnb") / "profiles" / f"{name}.yaml"
-    path = user_path(name)
-    if name in names():
-        text = packaged.read_text(encoding="utf-8")
-    elif path.suffix in (".yaml", ".yml") and path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProfileError(f"{name} is not a readable text file in UTF-8 ({error})") from None
-    else:
-        raise ProfileError(
-            f"no profile {name!r}; choose from {', '.join(names())}, or give the path of your own YAML file"
-        )
-    content = _apart(_yaml(text, name))
-    if not isinstance(content, dict):
-        raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
+    overrides, path = list(overrides), user_path(name)
+    content = _content(name, path, ())
     _read(content, [each for each in overrides if _is_recipe(each)], name)
     for override in overrides:
         _set(content, override)
@@ -365,6 +418,44 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
         return Profile.model_validate(content)
     except ValidationError as error:
         raise ProfileError(f"{name}: {explain(error)}") from None
+
+
+def _content(name: str, path: Path, above: tuple[str, ...]) -> dict[str, Any]:
+    """What a file says, and what those that it extends say beside.
+
+    Args:
+        path: of a file, where no profile of the package has the name.
+        above: the files that extend it.
+    """
+    if name in names():
+        text = (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"{name} is not a readable text file in UTF-8 ({error})") from None
+    else:
+        raise ProfileError(
+            f"no profile {name!r}; choose from {', '.join(names())}, or give the path of your own YAML file"
+        )
+    content = _apart(_yaml(text, name))
+    if not isinstance(content, dict):
+        raise ProfileError(f"{name} does not hold a mapping of settings; see a profile of the package for the form")
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if not isinstance(base, str) or base in (name, *above):
+        raise ProfileError(f"{name} extends {base!r}, which is no other profile; name one, as extends: cpu")
+    return _over(_content(base, path.parent / user_path(base), (name, *above)), content)
+
+
+def _over(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """The settings of `content`, and of `base` those that it lacks, mapping by mapping."""
+    both = {
+        key: _over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in content.items()
+    }
+    return base | both
 
 
 class _Loader(yaml.SafeLoader):

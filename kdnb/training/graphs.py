@@ -29,8 +29,8 @@ class Step:
     """what tells the learner from others of its group"""
     sources: Sequence[Hashable]
     """whose answers it needs, in order"""
-    take: Callable[[Tensor, Tensor, Sequence[Tensor]], None]
-    """(images, labels, the sources' answers) → nothing; every call changes the same tensors"""
+    take: Callable[[Tensor, Tensor, Tensor, Sequence[Tensor]], None]
+    """(images, labels, coin, the sources' answers) → nothing; every call changes the same tensors"""
 
 
 @dataclass(frozen=True)
@@ -59,44 +59,44 @@ class Recorder:
         # Graphs of one stream run one after the other and can use the same memory: nothing in it outlives a graph.
         self._pools: list[Any] = []
         self._taken = 0
-        self._batch: tuple[Tensor, Tensor] | None = None
+        self._batch: tuple[Tensor, Tensor, Tensor] | None = None
         self._first: dict[Hashable, Tensor | None] = {}
         self._recorded: dict[Hashable, _Recorded] = {}
 
     def __call__(
         self,
-        images: Tensor,
-        labels: Tensor,
+        batch: tuple[Tensor, Tensor, Tensor],
         sources: Mapping[Any, Callable[[Tensor], Tensor]],
         steps: Sequence[Step],
     ) -> None:
         """One step of each learner.
 
         Args:
-            images, labels: the batch, on the device.
+            batch: images, labels and coin, on the device.
             sources: what gives each source's logits (N, K) of the images.
         """
-        replay = self._put(images, labels)
+        replay = self._put(batch)
         if replay and self._batch is not None:
-            images, labels = self._batch
+            batch = self._batch
 
         def ask(source: Hashable) -> Callable[[], Tensor]:
-            return lambda: sources[source](images)
+            return lambda: sources[source](batch[0])
 
         def take(step: Step) -> Callable[[], None]:
-            return lambda: step.take(images, labels, [answers["source", source] for source in step.sources])
+            return lambda: step.take(*batch, [answers["source", source] for source in step.sources])
 
         answers = self._call({("source", source): ask(source) for source in sources}, replay)
         self._call({("step", step.key): take(step) for step in steps}, replay)
 
-    def _put(self, images: Tensor, labels: Tensor) -> bool:
+    def _put(self, batch: tuple[Tensor, Tensor, Tensor]) -> bool:
         """Puts a batch where graphs read it; False where it is of another size."""
         if self._batch is None:
-            self._batch = torch.empty_like(images), torch.empty_like(labels)
-        if images.shape != self._batch[0].shape:
+            images, labels, coin = map(torch.empty_like, batch)
+            self._batch = images, labels, coin
+        if batch[0].shape != self._batch[0].shape:
             return False
-        self._batch[0].copy_(images)
-        self._batch[1].copy_(labels)
+        for there, given in zip(self._batch, batch, strict=True):
+            there.copy_(given)
         return True
 
     def _call(self, calls: Mapping[Hashable, Callable[[], Any]], replay: bool) -> dict[Hashable, Any]:

@@ -10,7 +10,11 @@ kind                   what the student matches
 =====================  ==========================================================================================
 ``kd``                 each teacher's logits; τ = T_s = T (Hinton et al. 2015; the paper's released scripts)
 ``half``               each teacher's logits on one half of the view, left or right (the paper, app. C, "hKD")
+``halves-different``   likewise, by a coin for each image and step: one teacher's left and the other's right, or the reverse
+``halves-both``        the mean of each teacher's two predictions, at T, on the left half and on the right
+``halves-same``        by the same coin: all teachers' left, or all teachers' right
 ``zscore``             standardised logits, the student's too: f = `standardised`, T_s = τ (Sun et al. 2024, eqs 8, 9)
+``zscore-equal``       the same with each image's term times τσ/T, so that it pulls as hard as ``kd`` (`equal_pull`)
 ``class-mean``         the teacher's mean answer over the training images of the image's class: nothing about the image
 ``shuffled``           the teacher's answer to another image of the batch: neither image nor class
 ``untrained``          the answer of a network with the teacher's architecture and random weights
@@ -21,6 +25,10 @@ The last four are controls. An equal temperature is not an equal softness, so wh
 than the teacher's logits, τ is the temperature at which the *mean entropy* of the targets is that of ``kd``
 (`matched_temperature`). It is found before training from the training images in views of the student's kind, follows
 from the spec alone, and is noted in the log. The weight T² stays that of ``kd``, so that the teachers pull about as hard.
+
+The three ways of showing halves by a coin have the same expected gradient, since each teacher answers to each half equally
+often: with *different* halves the teachers diverge and see the whole image together, with *both* they do not diverge, with
+*same* they see half of it together.
 
 A kind of one's own is a function that `register` names; an objective can be of it wherever it can be of these.
 """
@@ -86,10 +94,12 @@ class Kind:
     """What tells one kind of objective from another."""
 
     answer: Answer
-    hears: Literal["whole", "half", "untrained"] = "whole"
-    """which network answers, and what it sees"""
+    hears: Literal["whole", "half", "halves", "untrained"] = "whole"
+    """which network answers, and what it sees; halves: each teacher both, the left one first"""
     standardises: bool = False
     """both sides' logits"""
+    equal_pull: bool = False
+    """the standardised term times `equal_pull`"""
     matched: bool = True
     """whether its softness is found by matching that of ``kd``"""
 
@@ -97,7 +107,11 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "kd": Kind(_as_it_is, matched=False),
     "half": Kind(_as_it_is, hears="half", matched=False),
+    "halves-different": Kind(_as_it_is, hears="halves", matched=False),
+    "halves-both": Kind(_as_it_is, hears="halves", matched=False),
+    "halves-same": Kind(_as_it_is, hears="halves", matched=False),
     "zscore": Kind(_as_it_is, standardises=True),
+    "zscore-equal": Kind(_as_it_is, standardises=True, equal_pull=True),
     "class-mean": Kind(_of_the_class),
     "shuffled": Kind(_of_another_image, matched=False),  # the same answers, so the same softness
     "untrained": Kind(_as_it_is, hears="untrained"),
@@ -205,17 +219,58 @@ def registered_identity(name: str) -> str:
 
 
 def answers(
-    objective: "Objective", teachers: Sequence[Tensor], labels: Tensor, means: Sequence[Tensor | None] = ()
+    objective: "Objective",
+    teachers: Sequence[Tensor],
+    labels: Tensor,
+    means: Sequence[Tensor | None] = (),
+    coin: Tensor | None = None,
 ) -> list[Tensor]:
     """The logits that a student is to match, one (N, K) for each teacher.
 
     Args:
-        teachers: what each teacher answered to what it hears (whole views, halves; an untrained network's answers).
+        teachers: what each teacher answered to what it hears (whole views, halves; an untrained network's answers); of the
+        kinds that
+            hear both halves, each teacher's answers to the left and to the right, one after the other.
         means: each teacher's `class_means`, for that kind.
+        coin: of each image, which half the first teacher is shown, True for the left, (N,); for the kinds that hear both.
+
+    Raises:
+        ValueError: a kind that needs class means or a coin is not given them.
     """
     kind = kind_of(objective.kind)
+    if kind.hears == "halves":
+        return _of_halves(objective, list(zip(teachers[::2], teachers[1::2], strict=True)), coin)
     given = [kind.answer(t, labels, m) for t, m in zip(teachers, means or [None] * len(teachers), strict=True)]
     return [standardised(each) for each in given] if kind.standardises else given
+
+
+def _of_halves(objective: "Objective", halves: Sequence[tuple[Tensor, Tensor]], coin: Tensor | None) -> list[Tensor]:
+    """What stands for each teacher's answer, of its logits on the left and on the right half."""
+    own = objective.temperature
+    if objective.kind == "halves-both":
+        # log of the mean prediction, as logits that have it at the objective's temperature
+        softened = [[(side / own).log_softmax(dim=1) for side in sides] for sides in halves]
+        return [own * (torch.logaddexp(left, right) - math.log(2)) for left, right in softened]
+    if coin is None:
+        raise ValueError(f"the objective {objective.kind} needs a coin for each image")
+    other = ~coin if objective.kind == "halves-different" else coin
+    return [
+        torch.where((coin if place % 2 == 0 else other)[:, None], left, right)
+        for place, (left, right) in enumerate(halves)
+    ]
+
+
+def equal_pull(student: Tensor, temperature: float, own: float) -> Tensor:
+    """What the z-score term of each image is multiplied with to pull as hard as ``kd``: τσ/T, with σ the deviation of the
+    student's logits that `standardised` divides by, and no gradient; (N,). The term's gradient in the logits is then (1 −
+    α)·T·(q − p) up to the projection that standardising brings, with q and p the softened predictions of student and teacher.
+
+    Args:
+        student: logits (N, K).
+        temperature: τ, of the standardised logits.
+        own: T, the objective's own.
+    """
+    return (student.std(dim=1) + 1e-7).detach() * (temperature / own)
 
 
 def loss(
@@ -225,7 +280,19 @@ def loss(
     objective: "Objective | None",
     temperature: float | None = None,
 ) -> Tensor:
-    """The formula in the module's description; plain cross-entropy without teachers.
+    """The formula in the module's description, the sum of its two `terms`; plain cross-entropy without teachers."""
+    hard, soft = terms(student, labels, answers, objective, temperature)
+    return hard if soft is None else hard + soft
+
+
+def terms(
+    student: Tensor,
+    labels: Tensor,
+    answers: Sequence[Tensor],
+    objective: "Objective | None",
+    temperature: float | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The loss in its two parts, as they are added: the labels', and the teachers', None without teachers.
 
     Each teacher is matched by itself: this is not the divergence to the averaged teacher, though by the convexity of KL
     it lies above it. With ``mix: sum`` it is CE + T² · soft cross-entropy, the paper's equations 6 to 8.
@@ -238,7 +305,7 @@ def loss(
         temperature: τ of the answers; None takes the objective's own.
 
     Returns:
-        A scalar, in nats.
+        Two scalars, in nats.
 
     Raises:
         ValueError: teachers without an objective, or an objective without teachers.
@@ -247,20 +314,43 @@ def loss(
         raise ValueError(f"{len(answers)} teachers with the objective {objective}: one does not go without the other")
     hard = F.cross_entropy(student, labels)
     if objective is None:
-        return hard
+        return hard, None
     own, tau = objective.temperature, temperature or objective.temperature
-    if kind_of(objective.kind).standardises:
+    kind = kind_of(objective.kind)
+    if kind.standardises:
         log_student = F.log_softmax(standardised(student) / tau, dim=1)
     else:
         log_student = F.log_softmax(student / own, dim=1)
     log_targets = [F.log_softmax(answer / tau, dim=1) for answer in answers]
+    pull = equal_pull(student, tau, own) if kind.equal_pull else None
     if objective.mix == "sum":
-        soft = torch.stack([-(target.exp() * log_student).sum(dim=1).mean() for target in log_targets]).mean()
-        return hard + own**2 * soft
-    soft = torch.stack(
-        [F.kl_div(log_student, target, reduction="batchmean", log_target=True) for target in log_targets]
-    ).mean()
-    return objective.alpha * hard + (1.0 - objective.alpha) * own**2 * soft
+        soft = torch.stack([_mean(-(target.exp() * log_student).sum(dim=1), pull) for target in log_targets]).mean()
+        return hard, own**2 * soft
+    if pull is None:
+        matched = [F.kl_div(log_student, target, reduction="batchmean", log_target=True) for target in log_targets]
+    else:
+        each = [F.kl_div(log_student, target, reduction="none", log_target=True) for target in log_targets]
+        matched = [_mean(divergence.sum(dim=1), pull) for divergence in each]
+    return objective.alpha * hard, (1.0 - objective.alpha) * own**2 * torch.stack(matched).mean()
+
+
+def _mean(of_images: Tensor, weights: Tensor | None) -> Tensor:
+    return (of_images if weights is None else of_images * weights).mean()
+
+
+def gradient_norms(
+    student: Tensor,
+    labels: Tensor,
+    answers: Sequence[Tensor],
+    objective: "Objective",
+    temperature: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """How hard the labels and the teachers pull: the sums over images of the norms of the two `terms`' gradients in an
+    image's logits, as if it stood in a batch alone. Arguments as for `loss`; the logits' own graph is left as it is."""
+    logits = student.detach().requires_grad_()
+    parts = terms(logits, labels, answers, objective, temperature)
+    hard, soft = (torch.autograd.grad(part, logits, retain_graph=True)[0] for part in parts if part is not None)
+    return hard.norm(dim=1).sum() * len(labels), soft.norm(dim=1).sum() * len(labels)
 
 
 def mean_entropy(answers: Sequence[Tensor], temperature: float) -> Tensor:

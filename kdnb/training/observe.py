@@ -6,7 +6,8 @@ that two students can be compared on common images and each on its own. Arrays, 
 predictions
     ``<split>/<view>``: logits, float32 (N, K), of the splits validation and train (a fixed sample) and the views clean, weak
     and strong, and the run's own augmentation where it is another; ``validation/base``, of RandomResizedCrop alone;
-    ``validation/labels``, ``train/labels``: int64 (N,); ``train/index``: which training images, int64 (N,).
+    ``draws/clean``, of the images of the other draws, where the study has draws;
+    ``validation/labels``, ``train/labels``, ``draws/labels``: int64 (N,); ``train/index``: which training images, int64 (N,).
     A teacher also leaves ``<split>/<view>/left`` and ``/right``: its answers to that half of the clean, weak and strong
     views. A student whose own augmentation is another than those, or whose teachers teach in ``train`` mode, keeps what
     they answered: ``teachers/<place>/<split>/<view>``, batch by batch of 128 in order.
@@ -34,15 +35,17 @@ from kdnb.images.datasets import Dataset, Split
 from kdnb.training.answers import FORWARD, Normaliser, chunks, half, logits, sample, teaching_copy, views, views_of
 from kdnb.training.maps import attention_maps
 from kdnb.training.models import Network
-from kdnb.training.spec import RunSpec, Side
+from kdnb.training.spec import SIDES, RunSpec, Side
 
 VIEWS = ("clean", "weak", "strong")
 """of every network, on both splits"""
 
+DRAWS = "draws"
+"""the split of a study with draws whose images, those of the other draws, are observed in the clean view alone"""
+
 BASE = "base"
 """the view that the released code's affinity divides by"""
 
-SIDES: tuple[Side, Side] = ("left", "right")
 TEACHING_BATCH = 128
 
 DIAL = tuple(step / 10 for step in range(11))
@@ -123,6 +126,14 @@ def observe(
             found.attention[f"{part.name}/labels"] = part.split.labels[part.mapped].clone()
     for spec in measured:
         results[spec.id].predictions["train/index"] = train.numbers.clone()
+    if dataset.draws is not None:
+        for spec in measured:
+            network = networks[spec.id]
+            parts = [logits(network, images.to(device), prepare, spec).cpu() for _, images in chunks(dataset.draws)]
+            results[spec.id].predictions |= {
+                f"{DRAWS}/clean": torch.cat(parts),
+                f"{DRAWS}/labels": dataset.draws.labels.clone(),
+            }
     turning = [spec for spec in measured if spec.role in ("teacher", "reference")]
     if turning:
         for run, tensors in _dial(networks, turning, dataset, prepare, device).items():

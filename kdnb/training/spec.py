@@ -202,6 +202,8 @@ class TrainSpec(Strict):
 
 Side = Literal["left", "right"]
 
+SIDES: tuple[Side, Side] = ("left", "right")
+
 
 def _kind_name(name: str) -> str:
     try:
@@ -215,8 +217,9 @@ class Objective(Strict):
     """What a student with teachers minimises; `kdnb.training.objectives` has the formulas and the sources."""
 
     kind: Annotated[str, AfterValidator(_kind_name)] = "kd"
-    """kd: each teacher's answers; zscore: standardised logits; half: answers to half of each view; class-mean, shuffled,
-    untrained, label-smoothing: controls; or one that a user registered"""
+    """kd: each teacher's answers; zscore: standardised logits, zscore-equal: with the pull of kd; half: answers to half of
+    each view; halves-different, halves-both, halves-same: to halves by a coin; class-mean, shuffled, untrained,
+    label-smoothing: controls; or one that a user registered"""
     mix: Literal["alpha", "sum"] = "alpha"
     """alpha: α·CE + (1 − α)·T²·KL, as the released scripts; sum: CE + T²·soft cross-entropy, as the paper's equations 6–8"""
     temperature: float = Field(3.0, gt=0)

@@ -22,16 +22,19 @@ from torch import Tensor
 from kdnb import devices, environment
 from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
-from kdnb.images.counter import Stream
+from kdnb.images.counter import Purpose, Stream
 from kdnb.images.datasets import Dataset, Split
 from kdnb.training import graphs, models, objectives, optimiser
 from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.schedule import learning_rate
-from kdnb.training.spec import Objective, RunSpec, Side
+from kdnb.training.spec import SIDES, Objective, RunSpec, Side
 
 _INIT_SEED = 1_000_003
 """Spreads (seed, member) over the seeds of weights."""
+
+SUMS = 5
+"""What a learner adds up over an epoch."""
 
 PREPARED = 50_000
 """At most so many training images decide the softness of targets and the class means."""
@@ -45,7 +48,8 @@ class Trained:
     log: list[dict[str, Any]]
     """One entry an epoch: epoch, learning_rate, loss, train_accuracy (running, on the views trained on),
     validation_accuracy (None where nobody looked), seconds (this learner's share of the group's); of a distilled student also
-    target_temperature (τ) and target_entropy (of the softened answers, in nats)."""
+    target_temperature (τ), target_entropy (of the softened answers, in nats), and hard_gradient and soft_gradient (the mean
+    norms of the labels' and the teachers' gradients in an image's logits)."""
     makers: tuple[environment.Maker, ...] = ()
     """What trained it, as the caller named it: more than one where a training was resumed by another."""
 
@@ -84,8 +88,9 @@ class _Learner:
     best: dict[str, Tensor] = field(default_factory=dict)
     """the weights of the best epoch so far, where those are kept"""
     failure: DivergedError | None = None
-    sums: Tensor = field(default_factory=lambda: torch.zeros(3))
-    """over the images of the epoch so far: loss, images that it had right, entropy of the targets"""
+    sums: Tensor = field(default_factory=lambda: torch.zeros(SUMS))
+    """over the images of the epoch so far: loss, images that it had right, entropy of the targets, norms of the labels' and
+    of the teachers' gradient"""
 
     @property
     def device(self) -> torch.device:
@@ -105,24 +110,27 @@ class _Learner:
             return []
         return [_Source(teacher, objective.batch_norm) for teacher in self.spec.teachers]
 
-    def step(self, images: Tensor, labels: Tensor, heard: Sequence[Tensor]) -> None:
+    def step(self, images: Tensor, labels: Tensor, coin: Tensor, heard: Sequence[Tensor]) -> None:
         """One step, at the optimiser's learning rate; adds to `sums`."""
         with autocast(self.spec, images.device):
             student = self.network(images)
         objective, entropy = self.spec.objective, torch.zeros((), device=images.device)
+        hard_norm = soft_norm = entropy
         answers: list[Tensor] = []
         if objective is not None:
-            answers = objectives.answers(objective, heard, labels, self.means)
+            answers = objectives.answers(objective, heard, labels, self.means, coin)
             entropy = objectives.mean_entropy(answers, self.temperature or objective.temperature)
+            hard_norm, soft_norm = objectives.gradient_norms(
+                student.float(), labels, answers, objective, self.temperature
+            )
         loss = objectives.loss(student.float(), labels, answers, objective, self.temperature)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step(self.optimiser)
         right = (student.detach().argmax(dim=1) == labels).sum()
         exact, images_in_batch = self.sums.dtype, len(labels)
-        self.sums += torch.stack(
-            [loss.detach().to(exact) * images_in_batch, right.to(exact), entropy.to(exact) * images_in_batch]
-        )
+        of_batch = [loss.detach() * images_in_batch, right, entropy * images_in_batch, hard_norm, soft_norm]
+        self.sums += torch.stack([each.to(exact) for each in of_batch])
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -144,6 +152,8 @@ def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
     if hears == "half":
         pairs = zip(teachers, objective.sides, strict=True)
         return [_Source(teacher, objective.batch_norm, side=side) for teacher, side in pairs]
+    if hears == "halves":
+        return [_Source(teacher, objective.batch_norm, side=side) for teacher in teachers for side in SIDES]
     return [_Source(teacher, objective.batch_norm, untrained=hears == "untrained") for teacher in teachers]
 
 
@@ -283,7 +293,7 @@ def _start(
     features: Mapping[str, Tensor] | None,
 ) -> _Learner:
     network = initial(spec, len(dataset.classes), dataset.side, device, features)
-    sums = torch.zeros(3, dtype=devices.finest(device), device=device)
+    sums = torch.zeros(SUMS, dtype=devices.finest(device), device=device)
     learner = _Learner(spec, network, optimiser.build(network, spec.train), sums=sums)
     saved = checkpoints.load(spec.id) if checkpoints is not None else None
     if saved is not None:
@@ -313,7 +323,7 @@ class _Panel:
             if source.side and not copies[key].any_width:
                 raise ProfileError(
                     f"the teacher {source.teacher} cannot see half of an image: a transformer cuts whole ones into "
-                    "patches; use a ResNet for objectives of kind half"
+                    "patches; use a ResNet for objectives that show halves"
                 )
             self._networks[source] = copies[key]
 
@@ -371,8 +381,9 @@ def _prepare_targets(
 
 def _batches(
     split: Split, spec: RunSpec, epoch: int, prepare: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's views in its order. A last batch of one image is left out: batch statistics need two."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The epoch's views in its order, their labels, and a coin for each. A last batch of one image is left out: batch
+    statistics need two."""
     stream, recipe, size = Stream(spec.seed, spec.member), augment.recipe(spec.augmentation), spec.train.batch_size
     order = stream.permutation(len(split), epoch)
     chunk = max(1, CHUNK // size) * size
@@ -380,9 +391,10 @@ def _batches(
     for index, images in zip(parts, split.stream(parts), strict=True):
         labels = split.labels[torch.from_numpy(index).to(split.labels.device)]
         shown = augment.views(images, index, recipe, stream, epoch, size=spec.side, interpolation=spec.resize)
-        for batch, batch_labels in zip(shown.split(size), labels.split(size), strict=True):
+        coins = torch.from_numpy(stream.uniforms(Purpose.COIN, epoch, index, 1)[:, 0] < 0.5).to(labels.device)
+        for batch, *others in zip(shown.split(size), labels.split(size), coins.split(size), strict=True):
             if len(batch) > 1:
-                yield prepare(batch), batch_labels
+                yield prepare(batch), *others
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -407,7 +419,7 @@ class _Steps:
                 self._recorder = graphs.Recorder(device)
 
     def over(
-        self, active: Sequence[_Learner], batches: Iterator[tuple[Tensor, Tensor]], first: int, per_epoch: int
+        self, active: Sequence[_Learner], batches: Iterator[tuple[Tensor, Tensor, Tensor]], first: int, per_epoch: int
     ) -> int:
         """One step of each learner for each batch, the first of which has the number `first`; how many images they saw."""
         seen = 0
@@ -416,7 +428,7 @@ class _Steps:
             for number in range(per_epoch)
         ]
         on_device = torch.tensor(rates, device=active[0].device) if self._rates else None
-        for number, (images, labels) in enumerate(batches):
+        for number, (images, labels, coin) in enumerate(batches):
             sources = dict.fromkeys(source for learner in active for source in learner.sources)
             calls = {source: partial(self._panel.answer, source, spec=active[0].spec) for source in sources}
             if on_device is not None:
@@ -426,11 +438,11 @@ class _Steps:
                     learner.optimiser.param_groups[0]["lr"] = rate
             if self._recorder is not None:
                 steps = [graphs.Step(each.spec.id, each.sources, each.step) for each in active]
-                self._recorder(images, labels, calls, steps)
+                self._recorder((images, labels, coin), calls, steps)
             else:
                 answers = {source: call(images) for source, call in calls.items()}
                 for learner in active:
-                    learner.step(images, labels, [answers[source] for source in learner.sources])
+                    learner.step(images, labels, coin, [answers[source] for source in learner.sources])
             seen += len(labels)
         return seen
 
@@ -446,7 +458,7 @@ def _is_recordable(learners: Sequence[_Learner], panel: _Panel) -> bool:
 
 def _run_epoch(
     active: Sequence[_Learner],
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
     steps: _Steps,
     epoch: int,
     images: int,
@@ -457,7 +469,7 @@ def _run_epoch(
         learner.sums.zero_()
     seen = steps.over(active, batches, epoch * per_epoch, per_epoch)
     for learner in active:
-        loss_sum, right_sum, entropy_sum = learner.sums.tolist()
+        loss_sum, right_sum, entropy_sum, hard_sum, soft_sum = learner.sums.tolist()
         rate = learning_rate(learner.spec.train, epoch * per_epoch, per_epoch)
         entry = {
             "epoch": epoch,
@@ -469,6 +481,7 @@ def _run_epoch(
         if learner.spec.objective is not None:
             entry["target_temperature"] = learner.temperature or learner.spec.objective.temperature
             entry["target_entropy"] = entropy_sum / seen
+            entry["hard_gradient"], entry["soft_gradient"] = hard_sum / seen, soft_sum / seen
         learner.log.append(entry)
         # A sum that any step made non-finite stays so: one look an epoch is enough and keeps a GPU busy.
         if not torch.isfinite(learner.sums).all():
