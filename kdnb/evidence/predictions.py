@@ -61,9 +61,7 @@ class Predictions:
         Raises:
             IncompleteError: no such run or view.
         """
-        if run not in self.runs or view not in self.views:
-            raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
-        return self.predicted[self.runs.index(run), self.views.index(view)]
+        return self.predicted[self._place(run, view)]
 
     def correct(self, run: str, view: str = "clean") -> Tensor:
         """Whether the run is right about each image, bool (N,).
@@ -72,6 +70,19 @@ class Predictions:
             IncompleteError: no such run or view.
         """
         return self.answers(run, view) == self.labels
+
+    def probability(self, run: str, view: str = "clean") -> Tensor:
+        """The probability that the run gives the true class of each image, float64 (N,).
+
+        Raises:
+            IncompleteError: no such run or view.
+        """
+        return self.truth[self._place(run, view)].double()
+
+    def _place(self, run: str, view: str) -> tuple[int, int]:
+        if run not in self.runs or view not in self.views:
+            raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
+        return self.runs.index(run), self.views.index(view)
 
 
 def pack(study: Study, seed: int, entries: Mapping[str, Entry]) -> bytes:
