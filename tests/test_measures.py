@@ -46,6 +46,11 @@ def two_networks(draw) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(draw(logits)), torch.from_numpy(draw(logits)), torch.from_numpy(draw(labels))
 
 
+def released_information(theirs, ours) -> float:
+    """What scikit-learn makes of the labels of a batch, called as the released code calls it."""
+    return mutual_info_classif(ours[:, None], theirs, random_state=0)[0]
+
+
 OF_LABELS = {
     "accuracy": measures.accuracy,
     "calibration": measures.calibration_error,
@@ -224,6 +229,26 @@ def test_agreement_as_released_leaves_out_images_that_fill_no_batch():
     assert measures.agreement_as_released(teacher, student, batch_size=4) == pytest.approx(2 / 3)
 
 
+def test_a_last_batch_that_is_kept_weighs_as_much_as_a_whole_one():
+    teacher, student = voting(0, 1, 2), voting(0, 0, 2)
+    assert measures.agreement_as_released(teacher, student, batch_size=2, drop_last=False) == (1 / 2 + 1) / 2
+    parts = [measures.divergence(student[part], teacher[part]) for part in (slice(2), slice(2, 3))]
+    kept = measures.divergence_as_released(teacher, student, batch_size=2, drop_last=False)
+    assert kept == pytest.approx(10 * sum(parts) / 2)
+
+
+@pytest.mark.parametrize(
+    ("form", "of_batch"), [("as-released", released_information), ("as-released-score", mutual_info_score)]
+)
+def test_the_released_information_of_training_images_keeps_the_last_batch(form, of_batch):
+    teacher = noise(300, 5, 26)
+    student = teacher + noise(300, 5, 27)
+    theirs, ours = teacher.argmax(dim=1).numpy(), student.argmax(dim=1).numpy()
+    batches = [of_batch(theirs[i : i + 128], ours[i : i + 128]) for i in (0, 128, 256)]
+    assert measures.mutual_information(teacher, student, form, drop_last=False) == pytest.approx(np.mean(batches))
+    assert measures.mutual_information(teacher, student, form) == pytest.approx(np.mean(batches[:2]))
+
+
 def test_agreement_as_released_is_over_batches_of_128():
     teacher, student = voting(*[0] * 257), voting(*[1] * 128, *[0] * 129)
     assert measures.agreement_as_released(teacher, student) == 0.5
@@ -361,9 +386,7 @@ def test_mutual_information_as_released_takes_class_numbers_for_continuous_batch
     teacher = noise(300, 10, 16)
     student = teacher + noise(300, 10, 17)
     theirs, ours = teacher.argmax(dim=1).numpy(), student.argmax(dim=1).numpy()
-    batches = [
-        mutual_info_classif(ours[i : i + 128].reshape(-1, 1), theirs[i : i + 128], random_state=0)[0] for i in (0, 128)
-    ]
+    batches = [released_information(theirs[i : i + 128], ours[i : i + 128]) for i in (0, 128)]
     assert measures.mutual_information(teacher, student, "as-released") == pytest.approx(np.mean(batches))
 
 

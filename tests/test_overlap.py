@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from torch import Tensor, nn
 
-from kdnb.evidence import overlap
+from kdnb.evidence import overlap, results, table
 from kdnb.training import maps as maps_of
 from kdnb.training import models
 from kdnb.training.models import Network, Transformer
@@ -320,6 +320,20 @@ def test_an_overlap_is_of_two_or_more_boolean_masks_of_one_shape(measured):
         measured([strips("x."), strips("x..")])
     with pytest.raises(ValueError, match=r"boolean masks.*float32"):
         measured([strips("x."), strips("x.").float()])
+
+
+@pytest.mark.parametrize("profile", ["cpu", "cpu-imagenet", "cpu-short"])
+def test_masks_at_32_overlap_a_little_more_than_at_the_released_224_and_mixed_pairs_part_as_much(profile):
+    maps = results.read(results.home() / profile).explorer.maps
+    overlaps = {}
+    for side in (table.SIDE, 224):
+        masks = {name: overlap.masks(kinds["cam-predicted/clean"], side) for name, kinds in maps.items()}
+        overlaps[side] = {
+            (a, b): overlap.iou([masks[f"T1{a}"], masks[f"T2{b}"]]) for a, b in itertools.product("ws", repeat=2)
+        }
+    above = {pair: small - overlaps[224][pair] for pair, small in overlaps[32].items()}
+    assert all(0.003 < each < 0.009 for each in above.values())
+    assert abs(above["w", "s"] + above["s", "w"] - above["w", "w"] - above["s", "s"]) / 2 < 0.001
 
 
 def test_an_unknown_form_of_iou_is_named_with_those_there_are():

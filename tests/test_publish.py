@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import claims, crate, diff, judging, overlap, publish, results
@@ -208,6 +209,35 @@ def test_results_with_other_measures_are_not_read_and_not_mixed(grid, store, dig
     with pytest.raises(IncompleteError, match="publish all of their seeds together: --seeds 0,1"):
         publish.publish(one_seed(grid, 0), store, digits, folder)
     assert publish.publish(grid, store, digits, folder).seeds == (0, 1)
+
+
+def test_the_released_averages_of_seeds_published_earlier_are_named_for_the_order_they_have(folder):
+    (folder / crate.NAME).unlink()
+    path = folder / "seed-0" / "provenance.json"
+    made = json.loads(path.read_text())
+    assert made.pop("training_order") == "random"
+    path.write_text(json.dumps(made))
+    table = results.read(folder).table
+    rows = table[table["form"] == "as-released-sorted"]
+    assert set(rows["seed"]) == {0}
+    assert set(rows["split"]) == {"train"}
+    assert set(rows["measure"]) == set(results.OF_BATCHES)
+    kept = table[(table["form"] == "as-released") & (table["split"] == "train") & (table["seed"] == 0)]
+    assert set(kept["measure"]) == {"attention_iou", "calibration_error"}
+    both = table[table["form"].str.startswith("as-released")].groupby("seed")
+    assert both.size()[0] == both.size()[1]
+
+
+def test_the_published_released_forms_of_validation_images_stand():
+    """Made again from the predicted classes that are published: these come in an order by class in the released code, too."""
+    found = results.read(results.home() / "cpu", [2])
+    said, run = found.predictions(2), "T1s_T2s_Ss"
+    theirs, ours = (one_hot(said.answers(each), 100).double() for each in ("T1s_T2s", run))
+    again = tables._as_released("validation", theirs, ours, said.labels)
+    rows = found.table.query(f"run == '{run}' and form == 'as-released' and split == 'validation' and view == 'clean'")
+    values = rows.set_index("measure")["value"]
+    for measure in ("agreement", "mutual_information", "mutual_information_score"):
+        assert again[measure] == pytest.approx(values[measure], rel=1e-5)
 
 
 def test_a_first_call_that_was_stopped_between_its_seeds_is_finished(grid, store, digits, folder):

@@ -16,9 +16,9 @@ from kdnb.evidence import diff, estimands, judging, overlap, paper, results
 from kdnb.evidence.results import Results, home
 
 OF_A_STUDY = [
-    "best_mixed", "calibrated", "cause_in_common", "content_or_softness", "divergence_or_information",
-    "fidelity_interaction", "fitting", "mixed_pairs", "of_this_image", "origins", "rulers", "standardised", "strongest",
-    "summary", "turning_alpha", "verdicts", "where_asked", "who_gains",
+    "across_seeds", "best_mixed", "calibrated", "cause_in_common", "content_or_softness", "divergence_or_information",
+    "fidelity_interaction", "fitting", "foretold", "mixed_pairs", "of_this_image", "origins", "rulers", "standardised",
+    "strongest", "summary", "turning_alpha", "verdicts", "where_asked", "who_gains",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import claims, judging, measures, overlap
@@ -110,6 +111,49 @@ def test_fidelity_on_own_views_is_that_on_the_students_kind_of_view(table):
         table, seed=0, run="T1s_T2s_Ss", form="as-released", measure="agreement", split="validation"
     )
     assert sorted(released["view"]) == ["clean", "own", "strong"]
+
+
+def labelled(count: int, classes: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Labels in an order by class, and a teacher and a student that are right about 9 and 8 of 10 images."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) * classes // count
+    answers = [
+        torch.where(
+            torch.rand(count, generator=generator) < right,
+            labels,
+            torch.randint(classes, (count,), generator=generator),
+        )
+        for right in (0.9, 0.8)
+    ]
+    return labels, *(one_hot(answer, classes).double() for answer in answers)
+
+
+@pytest.mark.parametrize("measure", ["mutual_information", "mutual_information_score"])
+def test_the_released_information_of_training_images_is_that_of_shuffled_ones_and_not_of_an_order_by_class(measure):
+    labels, teacher, student = labelled(5000, 100)
+    declared = tables._as_released("train", teacher, student, labels)[measure]
+    form = {"mutual_information": "as-released", "mutual_information_score": "as-released-score"}[measure]
+    shuffled = []
+    for seed in range(5):
+        order = torch.randperm(5000, generator=torch.Generator().manual_seed(seed))
+        shuffled.append(measures.mutual_information(teacher[order], student[order], form, drop_last=False))
+    by_class = measures.mutual_information(teacher, student, form)
+    assert declared == pytest.approx(sum(shuffled) / 5, rel=0.03)
+    assert by_class < declared / 2
+    assert tables._as_released("validation", teacher, student, labels)[measure] == by_class
+
+
+def test_the_released_averages_of_training_images_are_over_all_of_them_in_a_random_order(table, grid, store):
+    runs = {run.name: run.spec.id for run in grid.runs if run.seed == 1}
+    student, *teachers = (store.entry(runs[name]).predictions["train/strong"] for name in ("T1s_T2s_Ss", "T1s", "T2s"))
+    order = tables._shuffled(len(student))
+    assert sorted(order.tolist()) == list(range(len(student)))
+    assert order.tolist() != sorted(order.tolist())
+    mean = measures.ensemble_logits(teachers)
+    expected = measures.agreement(mean, student)  # of one batch, for these are fewer images
+    where = {"seed": 1, "run": "T1s_T2s_Ss", "form": "as-released", "split": "train", "view": "own"}
+    assert len(student) < measures.BATCH
+    assert value(table, measure="agreement", **where) == pytest.approx(expected)
 
 
 def test_the_overlap_of_teachers_is_that_of_their_maps(table, grid, store):

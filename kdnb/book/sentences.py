@@ -5,13 +5,14 @@ No page types a number or a direction. A sentence says how many seeds bear it, a
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Concatenate, Literal, ParamSpec
 
 import pandas as pd
 from torch import Tensor
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, diff, judging, overlap, paper, results
+from kdnb.evidence import curves, diff, judging, overlap, paper, results, secondary
 from kdnb.evidence.claims import FACTOR, PLOTTED
 from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
@@ -34,11 +35,14 @@ class Said(str):
         return str(self)
 
 
-def _said(make: Callable[[Results], str]) -> Callable[[Results], Said]:
+P = ParamSpec("P")
+
+
+def _said(make: Callable[Concatenate[Results, P], str]) -> Callable[Concatenate[Results, P], Said]:
     @wraps(make)
-    def sentence(found: Results) -> Said:
+    def sentence(found: Results, /, *args: P.args, **given: P.kwargs) -> Said:
         try:
-            return Said(make(found))
+            return Said(make(found, *args, **given))
         except IncompleteError as lacking:
             return Said(f"*Not in these results ({found.profile.name}): {lacking}.*")
 
@@ -499,6 +503,72 @@ def rulers(found: Results) -> str:
     if turns:
         said += f" One choice alone all but decides the sign of {', '.join(turns)}."
     return f"{said} Together they were measured in {int(shares['specifications'].sum()):,} ways."
+
+
+# -- beside the claims, without a verdict -----------------------------------------------------------------------------
+
+
+@_said
+def better_together(found: Results, claim: Literal["K5", "K8"]) -> str:
+    """Whether the more diverse of two kinds of teachers are better together, and their students better."""
+    first, second = secondary.PARTED[claim]
+    accuracy, alike, iou, students = secondary.parted(found.table, claim).values()
+    turn = {
+        (1, 1): "Here the better ensemble has the better students",
+        (1, 0): "So the ensemble is the better one in every seed, and its students are not",
+        (1, -1): "So the better ensemble has the worse students",
+    }.get((_sign(accuracy), _sign(students)), "So the more diverse ensemble is not the better one in every seed")
+    return (
+        f"From {second} to {first}, the validation accuracy of both together moves by {_moved(accuracy)}, their agreement with "
+        f"each other by {_moved(alike)} and their attention IoU by {_moved(iou)}; the accuracy of their students moves by "
+        f"{_moved(students)}. {turn}."
+    )
+
+
+@_said
+def across_seeds(found: Results) -> str:
+    """K6's correlation with agreement from one seed and accuracy from another, beside that within seeds."""
+    claim = found.claim_set["K6"]
+    clean = next(each for each in claim.secondary if isinstance(each, Association))
+    assert isinstance(claim.primary, Association)
+    parts, weaker = [], []
+    for of, images in ((claim.primary, "own training views"), (clean, "clean validation images")):
+        within, across = _effects(found, "K6", of.what), list(secondary.across_seeds(found.table, of).values())
+        mean, negative = sum(across) / len(across), sum(r < 0 for r in across)
+        weaker.append(abs(mean) > abs(sum(within) / len(within)))
+        parts.append(
+            f"{_rs([mean])} with agreement on {images} (negative in {negative} of {len(across)} pairs of seeds), where within "
+            f"a seed it is {_moved(within, 2)}"
+        )
+    turn = {
+        (True, True): "So what the two share within a seed hides some of the correlation and does not make it",
+        (False, False): "So some of the correlation within a seed is what the two measures share there",
+    }.get((weaker[0], weaker[1]), "On the two kinds of images, what is shared within a seed does not act alike")
+    return (
+        "Within a seed, agreement and accuracy are measured of the same students, and share their luck. With agreement from "
+        f"one seed and accuracy from another, and the student's augmentation taken off, r is {'; and '.join(parts)}. {turn}."
+    )
+
+
+@_said
+def foretold(found: Results) -> str:
+    """Whether the spread of teachers' answers foretells which students are better."""
+    r = secondary.foretold(found)
+    parts, signs = [], []
+    for name, words in zip(secondary.SPREADS, ("over views of an image", "between the two teachers"), strict=True):
+        weak, strong, every = ([float(value) for value in r[name, among]] for among in ("weak", "strong", "all"))
+        signs.append((_sign(weak), _sign(strong)))
+        parts.append(
+            f"spread {words}, r = {_moved(weak, 2)} among weak students, {_moved(strong, 2)} among strong ones and "
+            f"{_moved(every, 2)} among all"
+        )
+    if signs[0] == signs[1] == (-1, -1):
+        turn = "So here the teachers alone foretell it, as that account has it: less spread, better students"
+    elif -1 in signs[0] and 1 in signs[0]:
+        turn = "The first turns its sign with the student, so the teachers alone do not foretell which trial is better"
+    else:
+        turn = "So the teachers alone do not foretell which trial is better"
+    return f"With the student's accuracy: {'; '.join(parts)} (means of each student augmentation taken off). {turn}."
 
 
 # -- the paper's own tables ------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ FIDELITY: dict[str, tuple[str, str, Literal[-1, 1]]] = {
     "KL divergence": ("divergence", "textbook", -1),
     "KL divergence, released": ("divergence", "as-released", -1),
 }
-"""what it is called → measure, form, and whether more of it is more fidelity"""
+"""what it is called → measure, form, and whether more of it is more fidelity. Seeds published earlier lack the released forms
+on training images (`kdnb.evidence.results.OF_BATCHES`)."""
 
 
 def fidelity() -> dict[str, tuple[str, str, Literal[-1, 1]]]:

@@ -152,10 +152,11 @@ class Association:
     """empty for all kd students of the default origin"""
     paper: PaperValue | None = None
 
-    def in_seed(self, index: Index, seed: int) -> float | None:
+    def in_seed(self, index: Index, seed: int, other: int | None = None) -> float | None:
+        """r, None where a trial is lacking; ``other`` is the seed that y is taken of, by default the same."""
         rows = []
         for cell in self.cells or index.trials:
-            x, y = index.value(seed, cell, self.x), index.value(seed, cell, self.y)
+            x, y = index.value(seed, cell, self.x), index.value(seed if other is None else other, cell, self.y)
             if x is not None and y is not None:
                 rows.append((cell.teachers, cell.student, x, y))
             elif self.cells:

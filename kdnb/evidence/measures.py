@@ -208,9 +208,16 @@ def agreement(teacher: Tensor, student: Tensor) -> float:
     return float((teacher.argmax(dim=1) == student.argmax(dim=1)).double().mean())
 
 
-def agreement_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
-    """The same as the mean over whole batches; images that do not fill a last one are left out, as by the released loader."""
-    return _mean_over_batches(agreement, teacher, student, batch_size)
+def agreement_as_released(
+    teacher: Tensor, student: Tensor, batch_size: int = BATCH, *, drop_last: bool = True
+) -> float:
+    """The same as the mean over batches, in which each batch weighs the same; 0 to 1.
+
+    Args:
+        drop_last: leave out images that do not fill a last batch, as the released loader of augmented validation images does.
+            That of training images keeps them, so that a smaller last batch weighs as much as a whole one.
+    """
+    return _mean_over_batches(agreement, teacher, student, batch_size, drop_last)
 
 
 def agreement_on_errors(teacher: Tensor, student: Tensor, labels: Tensor) -> float:
@@ -256,15 +263,25 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> fl
     return max(0.0, float(F.kl_div(student, teacher, reduction="batchmean", log_target=True)))
 
 
-def divergence_as_released(teacher: Tensor, student: Tensor, batch_size: int = BATCH) -> float:
-    """Ten times the divergence at temperature 1 *of the teacher from the student*, KL(student ‖ teacher), the mean over whole
+def divergence_as_released(
+    teacher: Tensor, student: Tensor, batch_size: int = BATCH, *, drop_last: bool = True
+) -> float:
+    """Ten times the divergence at temperature 1 *of the teacher from the student*, KL(student ‖ teacher), the mean over
     batches. The released function takes the logarithm of its first argument, the teacher, and weighs
-    with its second: the other way round than the textbook's fidelity."""
-    return 10.0 * _mean_over_batches(divergence, student, teacher, batch_size)
+    with its second: the other way round than the textbook's fidelity.
+
+    Args:
+        drop_last: as `agreement_as_released`.
+    """
+    return 10.0 * _mean_over_batches(divergence, student, teacher, batch_size, drop_last)
 
 
 def mutual_information(
-    teacher: Tensor, student: Tensor, form: Literal["plain", "adjusted", "as-released", "as-released-score"] = "plain"
+    teacher: Tensor,
+    student: Tensor,
+    form: Literal["plain", "adjusted", "as-released", "as-released-score"] = "plain",
+    *,
+    drop_last: bool = True,
 ) -> float:
     """Mutual information of the predicted labels.
 
@@ -276,6 +293,8 @@ def mutual_information(
             features, of the student's label numbers about the teacher's labels, for each batch of 128 and averaged
             (a batch in which the teacher gives every image another label has no value and is left out);
             ``as-released-score`` is the plain form for each batch of 128 and averaged, which a finite batch inflates.
+            Both depend on the order of the images: a batch of few classes has less to share.
+        drop_last: of the released forms, as `agreement_as_released`.
     """
     from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 
@@ -286,9 +305,9 @@ def mutual_information(
     if form == "adjusted":
         return float(adjusted_mutual_info_score(theirs, ours))
     if form == "as-released-score":
-        return _mean_over_batches(mutual_information, teacher, student, BATCH)
+        return _mean_over_batches(mutual_information, teacher, student, BATCH, drop_last)
     if form == "as-released":
-        return _mean_over_batches(_mutual_info_classif, teacher, student, BATCH)
+        return _mean_over_batches(_mutual_info_classif, teacher, student, BATCH, drop_last)
     raise ValueError(f"no form {form!r}; choose plain, adjusted, as-released or as-released-score")
 
 
@@ -306,11 +325,12 @@ def _mutual_info_classif(teacher: Tensor, student: Tensor) -> float:
 
 
 def _mean_over_batches(
-    measure: Callable[[Tensor, Tensor], float], teacher: Tensor, student: Tensor, batch_size: int
+    measure: Callable[[Tensor, Tensor], float], teacher: Tensor, student: Tensor, batch_size: int, drop_last: bool
 ) -> float:
     teacher, student = _logits(teacher, student)
-    whole = len(teacher) // batch_size * batch_size or len(teacher)  # fewer images than a batch are a batch
-    pairs = zip(teacher[:whole].split(batch_size), student[:whole].split(batch_size), strict=True)
+    whole = len(teacher) // batch_size * batch_size if drop_last else 0
+    taken = whole or len(teacher)  # fewer images than a batch are a batch
+    pairs = zip(teacher[:taken].split(batch_size), student[:taken].split(batch_size), strict=True)
     values = np.array([measure(*pair) for pair in pairs])
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")

@@ -2,6 +2,9 @@
 
 Maps are small, (N, h, w), in any unit; `heatmaps` brings them to the input's size and to [0, 1]; `masks` thresholds
 them; `iou` compares. All are pure functions.
+
+The released code's masks are 224 pixels wide, as its inputs are; the table's are 32 (`kdnb.evidence.table.SIDE` says what that
+moves).
 """
 
 from collections.abc import Sequence
@@ -44,6 +47,9 @@ def heatmaps(maps: Tensor, side: int) -> Tensor:
 
 def masks(maps: Tensor, side: int, threshold: float = THRESHOLD) -> Tensor:
     """Boolean (N, side, side): where the heat exceeds the threshold.
+
+    Args:
+        side: 32 in the table, 224 in the released code.
 
     Raises:
         ValueError: the threshold is not in [0, 1).

@@ -72,15 +72,14 @@ class Predictions:
         Raises:
             IncompleteError: no such run, view or split.
         """
-        if run not in self.runs or view not in self.views:
-            raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
+        place = self._place(run, view)
         if split == "validation":
-            return self.predicted[self.runs.index(run), self.views.index(view)]
+            return self.predicted[place]
         if split != DRAWS or view != "clean" or self.drawn is None:
             raise IncompleteError(
                 f"no predictions on {view} views of {split} images; clean ones of draws, where there are"
             )
-        return self.drawn.predicted[self.runs.index(run)]
+        return self.drawn.predicted[place[0]]
 
     def correct(self, run: str, view: str = "clean", split: str = "validation") -> Tensor:
         """Whether the run is right about each image, bool (N,).
@@ -90,6 +89,19 @@ class Predictions:
         """
         answers = self.answers(run, view, split)
         return answers == (self.drawn.labels if split == DRAWS and self.drawn is not None else self.labels)
+
+    def probability(self, run: str, view: str = "clean") -> Tensor:
+        """The probability that the run gives the true class of each image, float64 (N,).
+
+        Raises:
+            IncompleteError: no such run or view.
+        """
+        return self.truth[self._place(run, view)].double()
+
+    def _place(self, run: str, view: str) -> tuple[int, int]:
+        if run not in self.runs or view not in self.views:
+            raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")
+        return self.runs.index(run), self.views.index(view)
 
 
 @dataclass(frozen=True)

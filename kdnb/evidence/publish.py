@@ -288,7 +288,7 @@ def provenance(runs: Sequence[Run], entries: Mapping[str, Entry]) -> dict[str, A
             "environment": place,
             "seconds": round(seconds, 1),
         }
-    return {"runs": listed, "environments": environments}
+    return {"runs": listed, "environments": environments, "training_order": "random"}
 
 
 def _reliability(runs: Sequence[Run], entries: Mapping[str, Entry]) -> Iterator[dict[str, Any]]:

@@ -43,6 +43,13 @@ from kdnb.training import models
 FORMAT = 3
 """Of the results: a page may rely on all that this version writes. It grows when measures are added or changed."""
 
+OF_BATCHES = ("agreement", "divergence", "mutual_information", "mutual_information_score")
+"""Measures that the released code averages over batches, so that the order of the images matters.
+
+Of seeds whose provenance.json names no ``training_order``, their released form on training images was computed in an order by
+class and without the last, smaller batch, where the released code shuffles and keeps it. Logits of training images are not
+published, so it cannot be computed again from the files; the table calls these rows ``as-released-sorted``."""
+
 STAND_IN = "smoke"
 """The profile whose results stand in where no study is published; it shows the path and says nothing of the paper."""
 
@@ -158,8 +165,12 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The tidy table; columns `kdnb.evidence.table.COLUMNS`."""
-        return self._read("measures.csv")
+        """The tidy table; columns `kdnb.evidence.table.COLUMNS`. What earlier seeds have in another form is named so
+        (`OF_BATCHES`)."""
+        table = self._read("measures.csv")
+        earlier = [seed for seed in self.seeds if not self.about["seeds"][seed]["training_order"]]
+        other = (table["form"] == "as-released") & (table["split"] == "train") & table["measure"].isin(OF_BATCHES)
+        return table.assign(form=table["form"].mask(other & table["seed"].isin(earlier), "as-released-sorted"))
 
     @cached_property
     def cells(self) -> dict[str, dict[str, str]]:
@@ -300,7 +311,8 @@ def _provenance(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
         crate.require_published(path.parents[1], f"{path.parent.name}/{path.name}", content)
         made: dict[str, Any] = json.loads(content)
-        return {name: made[name] for name in ("runs", "environments", "files")}
+        order = {"training_order": str(made.get("training_order", ""))}
+        return {name: made[name] for name in ("runs", "environments", "files")} | order
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IncompleteError(f"{path} cannot be read ({error!r}); publish its seed again (kdnb publish)") from None
 

@@ -9,6 +9,7 @@ what an exhibit needs, as those of a grid of one's own may, it says so in its pl
 from kdnb.book.exhibits.exhibit import Exhibit
 from kdnb.book.exhibits.of_attention import affinity, attention, dial, directions, overlaps, typical_maps, views
 from kdnb.book.exhibits.of_claims import correlations, everything, factors, plot, scores, verdict
+from kdnb.book.exhibits.of_ensembles import ensembles
 from kdnb.book.exhibits.of_fidelity import by_trial, gain, interaction, learning, reliability, same_views, scatter
 from kdnb.book.exhibits.of_interventions import alpha, class_mean, controls, halves, matching
 from kdnb.book.exhibits.of_limits import by_map, elsewhere, exploratory, starts, suspects, unlike
@@ -41,6 +42,7 @@ __all__ = [
     "differences",
     "directions",
     "elsewhere",
+    "ensembles",
     "everything",
     "exploratory",
     "factors",
