@@ -270,8 +270,8 @@ class RunSpec(Strict):
     """what its features start from"""
     side: int | None = Field(None, ge=8)
     """pixels that an image is resized to before a network sees it (the paper: 224); None leaves it as it is"""
-    resize: Literal["bicubic", "bilinear"] = "bicubic"
-    """how whole images get to that side; the released code evaluates with bilinear"""
+    resize: augment.Whole = "bicubic"
+    """how whole images get to that side; the released code evaluates bilinear on CIFAR, and with centre-crop on ImageNet"""
     augmentation: Augmentation
     recipe: str = ""
     """identity of a recipe that a user registered, which changes with its code; empty for those of the package"""
