@@ -289,7 +289,10 @@ def _student(
     teachers: Mapping[Teacher, Run],
 ) -> Run:
     own = [teachers[teacher] for teacher in of.teachers]
-    train = profile.student.train if own else profile.alone or profile.student.train
+    train, name = profile.student.train, notation.student(of)
+    if not own:
+        train = profile.alone or train
+        train = train.model_copy(update={"epochs": profile.epochs_of.get(name, train.epochs)})
     objective = profile.objectives[of.objective] if own else None
     spec = _spec(
         profile,
@@ -302,5 +305,5 @@ def _student(
         objective=objective,
         objective_code=objectives.registered_identity(objective.kind) if objective else "",
     )
-    columns = {"run": notation.student(of), "role": "student"} | cell.student_columns(of)
-    return Run(notation.student(of), spec, columns, profile.dataset, tuple(teacher.name for teacher in own))
+    columns = {"run": name, "role": "student"} | cell.student_columns(of)
+    return Run(name, spec, columns, profile.dataset, tuple(teacher.name for teacher in own))

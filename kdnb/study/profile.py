@@ -192,7 +192,7 @@ class Profile(Strict):
     alone: TrainSpec | None = None
     """how students without teachers are trained, where that is another way"""
     epochs_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default={})
-    """of single teachers, by name, as T1w or T2s; the others have those of `teacher`"""
+    """of single teachers and of students without teachers, by name, as T1w, T2s or Sw; all others have those of their kind"""
     augmentations: dict[Augmentation, Augmentation] = Field(default={})
     """what a word of the grid stands for, where not for the recipe of that name"""
     objectives: dict[Name, Objective] = Field(default={PLAIN: Objective()})
@@ -248,10 +248,14 @@ class Profile(Strict):
                         f"those under origins: {fit}"
                     )
         notation = Notation(self.origin)
-        teachers = {notation.teacher(teacher) for several in self.teacher_sets for teacher in several}
+        single = {notation.teacher(teacher) for several in self.teacher_sets for teacher in several}
+        single |= {notation.student(cell) for cell in self.cells if not cell.teachers}
         for name in self.epochs_of:
-            if name not in teachers:
-                raise ValueError(f"no teacher {name!r} for epochs_of; choose from {', '.join(sorted(teachers))}")
+            if name not in single:
+                raise ValueError(
+                    f"epochs_of names what learns from labels alone, and {name!r} is not among it; choose from "
+                    f"{', '.join(sorted(single))}"
+                )
         if self.readings and not self.recipe:
             raise ValueError("a file with readings names the one that its own values are, as recipe: text")
         if not self.cells and not self.teacher_sets:

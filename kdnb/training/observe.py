@@ -40,7 +40,7 @@ VIEWS = ("clean", "weak", "strong")
 """of every network, on both splits"""
 
 BASE = "base"
-"""the view that the released code's affinity divides by"""
+"""the view that the released code's affinity divides by; `ObserveSpec.base` says which recipe it is"""
 
 SIDES: tuple[Side, Side] = ("left", "right")
 TEACHING_BATCH = 128
@@ -103,7 +103,8 @@ def observe(
         for places, held in chunks(part.split):
             images = held.to(device)
             for view in shown_as:
-                shown = views_of(images, part.numbers[places], view, measured[0], part.name)
+                recipe = measured[0].observe.base if view == BASE and BASE not in own else view
+                shown = views_of(images, part.numbers[places], recipe, measured[0], part.name)
                 mapped[view].append(shown[torch.isin(places, part.mapped).to(device)])
                 for spec in measured:
                     if view in (*VIEWS, spec.augmentation) or view == BASE:
