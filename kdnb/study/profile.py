@@ -176,7 +176,7 @@ class Profile(Strict):
     teacher_dataset: DatasetConfig | None = None
     """the teachers', where they are trained on others of the same classes; they are measured on the study's all the same"""
     side: int | None = Field(None, ge=8)
-    """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
+    """pixels that an image is resized to before a network sees it (the released code: 224); none leaves it as it is"""
     resize: augment.Whole = "bicubic"
     """how whole images get to that side; the released code evaluates bilinear on CIFAR, and with centre-crop on ImageNet"""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)

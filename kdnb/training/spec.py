@@ -274,7 +274,7 @@ class RunSpec(Strict):
     origin: Origin = FreshOrigin()
     """what its features start from"""
     side: int | None = Field(None, ge=8)
-    """pixels that an image is resized to before a network sees it (the paper: 224); None leaves it as it is"""
+    """pixels that an image is resized to before a network sees it (the released code: 224); None leaves it as it is"""
     resize: augment.Whole = "bicubic"
     """how whole images get to that side; the released code evaluates bilinear on CIFAR, and with centre-crop on ImageNet"""
     augmentation: Augmentation
