@@ -49,9 +49,9 @@ def _effect(claim: str, what: str, found: Results) -> float:
     return float(rows["effect"].mean())
 
 
-def _trials(measure: str, found: Results, **where: str) -> float:
+def _trials(measure: str, where: Mapping[str, str], found: Results) -> float:
     """The mean of a measure over the eight trials and all seeds."""
-    asked = {"form": "textbook", "split": "validation", "view": "clean", "against": ""} | where
+    asked = {"form": "textbook", "split": "validation", "view": "clean", "against": "", **where}
     rows = select(plain(found.table), role="student", measure=measure, **asked)
     rows = rows[rows["teachers"].isin(PAIRS)]
     if rows.empty:
@@ -61,7 +61,7 @@ def _trials(measure: str, found: Results, **where: str) -> float:
 
 def _more(measure: str, one: Mapping[str, str], other: Mapping[str, str], found: Results) -> float:
     """One way of measuring − another, mean over the eight trials and all seeds."""
-    return _trials(measure, found, **one) - _trials(measure, found, **other)
+    return _trials(measure, one, found) - _trials(measure, other, found)
 
 
 def _threshold(found: Results) -> float:
@@ -105,10 +105,10 @@ NUMBERS: Mapping[str, Number] = {
     "ece_clean": partial(_effect, "K9", "calibration error, common clean validation images"),
     "ece_released": partial(_effect, "K9", "calibration error as released, augmented training images"),
     "ece_bins": partial(_more, "calibration_error", _OWN_TRAINING | _RELEASED, _OWN_TRAINING),
-    "kl": partial(_trials, "divergence", **_ENSEMBLE),
-    "kl_released": partial(_trials, "divergence", **_ENSEMBLE, **_RELEASED),
-    "mi": partial(_trials, "mutual_information", **_ENSEMBLE),
-    "mi_released": partial(_trials, "mutual_information", **_ENSEMBLE, **_RELEASED),
+    "kl": partial(_trials, "divergence", _ENSEMBLE),
+    "kl_released": partial(_trials, "divergence", _ENSEMBLE | _RELEASED),
+    "mi": partial(_trials, "mutual_information", _ENSEMBLE),
+    "mi_released": partial(_trials, "mutual_information", _ENSEMBLE | _RELEASED),
     "maps_sum": partial(_effect, "K4", "the same by maps cam-sum"),
     "maps_predicted": partial(_effect, "K4", "attention IoU, mixed − pure teachers, clean training images"),
     "threshold": _threshold,
