@@ -101,6 +101,10 @@ FACTS = {
     "precision": (("not mentioned",), ("distilled students in float32",)),
     "which epoch is reported": (("app. A",), ("best", "of teachers too")),
     "validation images of ImageNet": (("not mentioned",), ("20,000", "on ImageNet ", "no overlap is shown")),
+    "last, smaller batches": (
+        ("not mentioned",),
+        ("left out on ImageNet", "kept in training and in validation on CIFAR"),
+    ),
     "schedules of ImageNet": (
         ("T_max 30", "60 epochs"),
         ("T_max 35 and eta_min 50 for strong", "T_max 30 and eta_min 0"),
