@@ -558,8 +558,8 @@ def test_a_recipe_is_found_by_its_name():
 @pytest.mark.parametrize("strength", [0.25, 0.5, 0.75])
 def test_every_setting_of_a_dial_lies_between_clean_and_strong(strength):
     for field in fields(Recipe):
-        ends = getattr(CLEAN, field.name), getattr(STRONG, field.name)
-        assert min(ends) <= getattr(dial(strength), field.name) <= max(ends)
+        ends, between = (getattr(CLEAN, field.name), getattr(STRONG, field.name)), getattr(dial(strength), field.name)
+        assert between in ends or min(ends) <= between <= max(ends)
 
 
 @pytest.mark.parametrize(
@@ -608,3 +608,22 @@ def test_images_of_the_wrong_kind_are_refused_by_name(wrong, named, recipe):
 def test_every_image_needs_a_number():
     with pytest.raises(ValueError, match="8 images need as many numbers, not 1"):
         views(photographs(40)[:8], np.arange(1), WEAK, Stream(0), 0)
+
+
+@pytest.mark.parametrize(("side", "edge"), [(40, 4), (41, 4), (43, 6), (32, 0)])
+def test_the_middle_of_an_image_is_what_torchvision_cuts_out(side, edge):
+    images = photographs(side)[:5]
+    middle = augment.resized(images, 32, "centre-crop")
+    assert torch.equal(middle, images[..., edge : edge + 32, edge : edge + 32])
+    assert torch.equal(middle, reference.center_crop(images, [32, 32]))
+
+
+def test_a_smaller_image_has_no_middle():
+    with pytest.raises(ProfileError, match=r"images of side 16 have no middle of side 32; raise dataset\.size"):
+        augment.resized(photographs(32)[:1, :, :16, :16], 32, "centre-crop")
+
+
+def test_the_texts_recipes_have_its_stages_and_no_others():
+    """Sec. 5: weak is crop, flip and colour jitter, strong AutoAugment; the code has rotation and Cutout besides."""
+    assert augment.recipe("weak-text") == replace(CROP, flip=0.5, jitter=0.4)
+    assert augment.recipe("strong-text") == replace(CROP, flip=0.5, policy=1.0)

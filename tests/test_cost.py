@@ -127,7 +127,7 @@ def test_sizes_that_cannot_be_are_named(text):
         ("paper-cifar100", CIFAR),
         ("paper-cifar100-imb100", Sizes(10_847, 10_000, 100, 32)),
         ("paper-imagenet", Sizes(1_281_167, 50_000, 1000, 256)),
-        ("paper-imagenet-lt", Sizes(115_846, 50_000, 1000, 256)),
+        ("paper-imagenet-lt", Sizes(115_846, 20_000, 1000, 256)),
     ],
 )
 def test_the_headers_of_the_papers_profiles_give_what_is_reckoned(name, sizes):

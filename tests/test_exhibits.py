@@ -19,11 +19,11 @@ from kdnb.evidence.table import select
 CLAIMS = [claim.key for claim in claims.SETS["K"].claims if claim.primary is not None]
 OF_A_STUDY = [
     "affinity", "alpha", "attention", "by_trial", "class_mean", "controls", "cost", "dial", "ensembles", "gain", "grid",
-    "halves", "interaction", "learning", "matching", "overlaps", "reliability", "same_views", "scatter", "scores", "settings",
-    "specification_shares", "specifications", "starts", "suspects", "typical_maps", "unlike", "views",
+    "halves", "interaction", "learning", "ledger", "matching", "overlaps", "reliability", "same_views", "scatter", "scores",
+    "settings", "specification_shares", "specifications", "starts", "suspects", "typical_maps", "unlike", "views",
 ]  # fmt: skip
 MORE = {"by_trial": ("accuracy",), "ensembles": ("K8",), "typical_maps": ("weak",), "starts": ("cpu-imagenet",)}
-OF_THE_PAPER = ["differences", "ledger", "tables", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
+OF_THE_PAPER = ["differences", "tables", "paper_contrasts", "paper_halves", "paper_held_fixed", "paper_plot"]
 
 
 @pytest.fixture(scope="module")

@@ -135,9 +135,9 @@ def rates(settings: TrainSpec, steps_per_epoch: int) -> list[float]:
     ("epoch", "expected"),
     [(0, 0.0125), (3, 0.05), (7, 0.1), (24, 0.1), (25, 0.01), (39, 0.01), (40, 0.001), (59, 0.001), (60, 0.0001)],
 )
-def test_the_papers_teacher_warms_up_for_8_epochs_and_steps_down_at_25_40_and_60(epoch, expected):
-    paper = training(StepSchedule(milestones=(25, 40, 60)))
-    first, last = (learning_rate(paper, step, 391) for step in (391 * epoch, 391 * epoch + 390))
+def test_steps_warm_up_for_8_epochs_and_fall_at_25_40_and_60(epoch, expected):
+    settings = training(StepSchedule(milestones=(25, 40, 60)))
+    first, last = (learning_rate(settings, step, 391) for step in (391 * epoch, 391 * epoch + 390))
     assert first == last == pytest.approx(expected)
 
 

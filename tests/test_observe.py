@@ -103,3 +103,14 @@ def test_an_origin_leaves_its_weights_alone(specs, few_digits):
     found = observe.observe({spec.id: models.build(spec.model, 10, 32, 0)}, [spec], few_digits, {}, CPU)[spec.id]
     assert found.predictions == {}
     assert found.attention == {}
+
+
+def test_the_view_base_is_the_recipe_that_the_spec_names(specs, networks, few_digits):
+    spec = specs["T1w_T2w_Sw"]
+    other = spec.model_copy(update={"observe": spec.observe.model_copy(update={"base": "imagenet-base"})})
+    views = {}
+    for each in (spec, other):
+        made = {each.id: networks[spec.id]} | networks
+        views[each.observe.base] = observe.observe(made, [each], few_digits, networks, CPU)[each.id].predictions
+    assert not torch.equal(views["base"]["validation/base"], views["imagenet-base"]["validation/base"])
+    assert torch.equal(views["base"]["validation/weak"], views["imagenet-base"]["validation/weak"])

@@ -2,11 +2,16 @@
 
 import re
 import shlex
+from string import Formatter
 
+import pandas as pd
 import pytest
 
 from kdnb import cli
-from kdnb.evidence import paper
+from kdnb.book import ledger
+from kdnb.evidence import paper, results
+from kdnb.evidence.estimands import PAIRS
+from kdnb.evidence.results import home
 from kdnb.paths import CHECKOUT
 from kdnb.study import profile
 
@@ -55,6 +60,120 @@ def test_every_trial_of_every_table_is_there():
 
 
 # -- the ledger ------------------------------------------------------------------------------------------------------
+
+FACTS = {
+    "temperature and weight of the labels": (
+        ("T = 10", "0.2", "app. A", "soft cross-entropy"),
+        ("3 and 0.6", "main.py"),
+    ),
+    "learning rate": (("no factor", "no warm-up"), ("warm-up over 8 epochs", "epoch e has the rate of e + 1")),
+    "affinity": (("eq. 5", "clean"), ("base views", "prints accuracy on clean images, too")),
+    "calibration error: images": (
+        ("validation samples",),
+        ("augmented training images", "all other networks weak ones"),
+    ),
+    "calibration error: bins": (("weighted", "H.2"), ("unweighted mean over ten bins",)),
+    "KL divergence": (("KL(teachers ‖ student)",), ("ten times KL(student ‖ teachers)",)),
+    "mutual information": (("eq. 4",), ("nearest-neighbour", "shuffled")),
+    "attention maps on CIFAR": (("sec. 4.1",), ("summed over all classes", "random direction")),
+    "threshold of the mask": (("none stated",), ("0.5 until 3 May 2024, then 0.4",)),
+    "size of the mask": (("none stated",), ("224",)),
+    "images on which IoU, agreement and information are measured": (
+        ("both the training and the validation images", "do not say which"),
+        ("IoU on training, validation and augmented", "information on training and augmented validation"),
+    ),
+    "input size": (("none stated",), ("224", "middle 224")),
+    "weak augmentation": (("colour jitter",), ("rotation",)),
+    "strong augmentation on CIFAR": (("AutoAugment (sec. 5)",), ("Cutout of 16 of 224",)),
+    "AutoAugment": (("sec. 5",), ("never draw a sign", "bicubic", "fractional")),
+    "strong augmentation on ImageNet": (
+        ("AutoAugment on ImageNet, RandAugment on ImageNet-LT",),
+        ("RandAugment on both",),
+    ),
+    "shared start of the teachers": (("pretrained on ImageNet",), ("one file", "on ImageNet it stays", "no seed")),
+    "epochs of the teachers": (
+        ("60", "ImageNet-LT 30", "35 and 50 never come"),
+        ("61 epochs (T1w, T2w), 80 (T1s) and 45 (T2s, T3w, T3s)", "ImageNet of 30", "ImageNet-LT of 60", "reverse"),
+    ),
+    "students without teachers": (("not mentioned",), ("90 epochs (Sw) and 75 (Ss)",)),
+    "teachers of the long tail": (("respective target",), ("balanced CIFAR-100 teachers by name",)),
+    "batch norm of teachers": (("not mentioned",), ("training mode", "IoU, affinity and calibration error")),
+    "precision": (("not mentioned",), ("distilled students in float32",)),
+    "which epoch is reported": (("app. A",), ("best", "of teachers too")),
+    "validation images of ImageNet": (("not mentioned",), ("20,000", "on ImageNet ", "no overlap is shown")),
+    "last, smaller batches": (
+        ("not mentioned",),
+        ("left out on ImageNet", "kept in training and in validation on CIFAR"),
+    ),
+    "schedules of ImageNet": (
+        ("T_max 30", "60 epochs"),
+        ("T_max 35 and eta_min 50 for strong", "T_max 30 and eta_min 0"),
+    ),
+    "half images, z-score and transformers": (("half images for ResNets", "app. E"), ("none of the three",)),
+    "the A/B test's p": (("share of trials", "eq. 9"), ("–",)),
+    "hKD's gap": (("comparable", "lower gap"), ("–",)),
+    "which trial is strongest": (("not the strongest trial (sec. 5, sec. 6.1)", "two weak teachers"), ("–",)),
+    "tables G.5 and 1": (("T1s T2w Ss", "T1w T2s Ss"), ("–",)),
+    "table C.3": ((".9467", ".6892"), ("–",)),
+}
+"""entry → what the paper's text and tables say, and what its code does, in words that must stand there"""
+
+NEVER = {
+    "learning rate": r"text.*warm-up over 8",
+    "threshold of the mask": r"text: .*0\.4",
+    "strong augmentation on CIFAR": r"text: .*Cutout",
+    "AutoAugment": r"[Ss]olarize",
+    "batch norm of teachers": r"changes while",
+    "validation images of ImageNet": r"accuracy and gap on ImageNet and ImageNet-LT",
+}
+"""entry → what was once said there, and is not so"""
+
+
+def test_the_ledger_has_every_fact_and_says_where_it_is_from():
+    assert [entry.what for entry in paper.differences()] == list(FACTS)
+    for entry in paper.differences():
+        text, code = FACTS[entry.what]
+        assert all(words in entry.text for words in text), entry.what
+        assert all(words in entry.code for words in code), entry.what
+        assert not re.search(NEVER.get(entry.what, "$^"), f"text: {entry.text}\ncode: {entry.code}\n{entry.moves}")
+
+
+def test_every_difference_says_how_much_it_moves_or_that_nobody_knows(study):
+    named = set()
+    for entry in paper.differences():
+        names = [name for _, name, _, _ in Formatter().parse(entry.size) if name]
+        named |= set(names)
+        assert names or entry.size == ledger.NOT_MEASURED or "recomputation from outside" in entry.size
+        assert bool(re.search(r"\d", ledger.size(entry, study))) == (entry.size != ledger.NOT_MEASURED)
+    assert named == set(ledger.NUMBERS)
+
+
+def test_the_ledgers_numbers_are_those_of_the_published_results(study):
+    verdicts = pd.read_csv(home() / "cpu" / "verdicts.csv").set_index(["claim", "what"])["effect"]
+    for name, key in {
+        "alpha_accuracy": ("K6", "α = 0.2 − α = 0.6: accuracy"),
+        "maps_sum": ("K4", "the same by maps cam-sum"),
+        "own_training": ("K1", "agreement, own training views, as the paper"),
+    }.items():
+        assert ledger.NUMBERS[name](study) == pytest.approx(verdicts[key], rel=1e-5)
+    measures = pd.concat(pd.read_csv(path) for path in sorted((home() / "cpu").glob("seed-*/measures.csv")))
+    trials = measures[
+        measures["teachers"].isin(PAIRS) & (measures["origin"] == "A+A") & (measures["objective"] == "kd")
+    ]
+    own = trials[(trials["measure"] == "affinity") & (trials["view"] == "own") & (trials["role"] == "student")]
+    affinity = own.groupby("form")["value"].mean()
+    assert ledger.NUMBERS["affinity"](study) == pytest.approx(affinity["as-released"] - affinity["paper"])
+
+
+def test_what_results_lack_is_said():
+    entry = next(each for each in paper.differences() if each.what.startswith("temperature"))
+    said = ledger.size(entry, results.read(home() / "cpu-scratch").judged_by("K"))
+    assert said == "not measured in these results: K6: α = 0.2 − α = 0.6: accuracy"
+
+
+@pytest.fixture(scope="module")
+def study():
+    return results.read(home() / "cpu").judged_by("K")
 
 
 @pytest.mark.parametrize("entry", paper.differences(), ids=lambda entry: entry.what)

@@ -1,11 +1,12 @@
-"""The profiles of the paper, held against what the paper and its released code say: every value, in both readings.
+"""The profiles of the paper, held against what the paper and its released code say: every value with its source.
 
-The tables below are written from the book's notes on the paper (arXiv 2405.00739v1) and on its code, not from the profiles.
+The tables below are written from the paper (arXiv 2405.00739v1) and from its code (cb0a7c5), not from the profiles.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import pytest
 import yaml
@@ -24,12 +25,14 @@ BALANCED, OWN = "balanced", "own"
 class Rates:
     """The learning rate of each epoch, in words."""
 
-    warm: int
+    warm: int = 8
     """eighths of the full rate that the first epoch has"""
     falls: tuple[int, ...] = ()
     """the first epoch, from 0, of each tenth"""
-    cosine: float | None = None
+    cosine: int | None = None
     """epochs of half a period; None: steps"""
+    early: int = 0
+    """epochs by which a cosine is ahead"""
 
     def of(self, epochs: int) -> list[float]:
         rates = []
@@ -38,81 +41,169 @@ class Rates:
             if self.cosine is None:
                 rate /= 10 ** sum(epoch >= fall for fall in self.falls)
             else:
-                rate *= (1 + math.cos(math.pi * (epoch + self.warm - 1) / self.cosine)) / 2
+                rate *= (1 + math.cos(math.pi * (epoch + self.early) / self.cosine)) / 2
             rates.append(rate)
         return rates
 
 
-@dataclass(frozen=True)
-class Says:
-    """One profile in one reading."""
+APP_A, SEC_5, EQUATIONS = "app. A", "sec. 5", "eq. 6 to 8"
+MAIN, TRAINER, SCRIPTS = "main.py", "trainer.py", "scripts"
+CIFAR_LOADER, IMAGENET_LOADER = "data_loader/DataLoaderCIFAR.py", "data_loader/DataLoaderImageNet.py"
+NAMES = "checkpoint names in main.py and ECE/calculate_ece.py"
+OURS = "ours: neither says"
 
-    teacher_epochs: dict[str, int]
-    teacher_rates: Rates
-    student_epochs: int
-    student_rates: Rates
-    temperature: float
-    weight: float
-    mix: str
-    """sum: equations 6 to 8; alpha: as the scripts"""
-    resize: str
-    recipes: tuple[str, str]
-    """weak and strong"""
-    keeps: str
-    """which epoch of a student"""
-    teaching: str
-    """the mode of the teachers' batch norm"""
-    precisions: tuple[str, str, str] = ("float32",) * 3
-    """of teachers, distilled students, students alone"""
-    teachers_of: str = OWN
-    head: str = "fresh"
-    model: tuple[str, str] = field(default=("resnet50", "resnet18"))
-
-
-TEXT = {
-    "temperature": 10, "weight": 0.2, "mix": "sum", "resize": "bicubic", "recipes": ("weak", "strong"), "keeps": "last",
-    "teaching": "eval",
-}  # fmt: skip
-RELEASED = {
-    "temperature": 3, "weight": 0.6, "mix": "alpha", "resize": "bilinear", "recipes": ("weak", "strong-released"),
-    "keeps": "best", "teaching": "train", "precisions": ("bfloat16", "float32", "bfloat16"),
-}  # fmt: skip
-IMAGENET_TEXT = TEXT | {"recipes": ("imagenet-weak", "imagenet-strong"), "head": "pretrained"}
-IMAGENET_RELEASED = RELEASED | {"recipes": ("imagenet-weak", "imagenet-strong-released"), "head": "pretrained"}
 ALL = ("T1w", "T1s", "T2w", "T2s")
-CIFAR = (*ALL, "T3w", "T3s")
+SIX = (*ALL, "T3w", "T3s")
 NAMED = {"T1w": 61, "T2w": 61, "T1s": 80, "T2s": 45, "T3w": 45, "T3s": 45}
 
-SAYS = {
-    ("paper-cifar100", "text"): Says(
-        dict.fromkeys(CIFAR, 60), Rates(1, (25, 40, 60)), 200, Rates(1, (190, 195)), **TEXT
-    ),
-    ("paper-cifar100", "released"): Says(NAMED, Rates(2, (24, 39, 59)), 200, Rates(2, (189, 194)), **RELEASED),
-    ("paper-cifar100-imb100", "text"): Says(
-        dict.fromkeys(CIFAR, 60), Rates(1, (25, 40, 60)), 175, Rates(1, (160, 165, 170)), **TEXT
-    ),
-    ("paper-cifar100-imb100", "released"): Says(
-        NAMED, Rates(2, (24, 39, 59)), 175, Rates(2, (159, 164, 169)), **RELEASED, teachers_of=BALANCED
-    ),
-    ("paper-cifar100-imb100", "released-script"): Says(
-        dict.fromkeys(CIFAR, 61), Rates(2, (54, 64)), 175, Rates(2, (159, 164, 169)), **RELEASED
-    ),
-    ("paper-imagenet", "text"): Says(
-        dict.fromkeys(ALL, 60), Rates(1, cosine=60), 60, Rates(1, cosine=60), **IMAGENET_TEXT
-    ),
-    ("paper-imagenet", "released"): Says(
-        dict.fromkeys(ALL, 60), Rates(2, cosine=60), 60, Rates(2, cosine=60), **IMAGENET_RELEASED
-    ),
-    ("paper-imagenet-lt", "text"): Says(
-        dict.fromkeys(ALL, 30), Rates(1, cosine=30), 165, Rates(1, (150, 155, 160)), **IMAGENET_TEXT
-    ),
-    ("paper-imagenet-lt", "released"): Says(
-        dict.fromkeys(ALL, 30), Rates(2, cosine=30), 165, Rates(2, (149, 154, 159)), **IMAGENET_RELEASED
-    ),
+Settings = dict[str, tuple[Any, str]]
+"""setting → its value and where it is from"""
+
+EVERYWHERE: Settings = {
+    "batch": (128, APP_A),
+    "peak": (0.1, APP_A),
+    "momentum": (0.9, APP_A),
+    "weight decay": (0, MAIN),
+    "nesterov": (False, OURS),
+    "teachers of": (OWN, SEC_5),
+    "base": ("base", "data_loader/DataLoaderCIFAR_affinity.py"),
+}
+LARGE: Settings = EVERYWHERE | {"networks": (("resnet50", "resnet18"), SEC_5), "side": (224, CIFAR_LOADER)}
+TEXT: Settings = LARGE | {
+    "temperature": (10, APP_A),
+    "weight": (0.2, APP_A),
+    "mix": ("sum", EQUATIONS),
+    "resize": ("bicubic", OURS),
+    "weak": ("weak-text", SEC_5),
+    "strong": ("strong-text", SEC_5),
+    "head": ("fresh", MAIN),
+    "keeps": ("last", OURS),
+    "teaching": ("eval", OURS),
+    "precisions": (("float32",) * 3, OURS),
+}
+RELEASED: Settings = LARGE | {
+    "temperature": (3, SCRIPTS),
+    "weight": (0.6, SCRIPTS),
+    "mix": ("alpha", TRAINER),
+    "resize": ("bilinear", CIFAR_LOADER),
+    "weak": ("weak", CIFAR_LOADER),
+    "strong": ("strong-released", CIFAR_LOADER),
+    "head": ("fresh", MAIN),
+    "keeps": ("best", TRAINER),
+    "teaching": ("train", TRAINER),
+    "precisions": (("bfloat16", "float32", "bfloat16"), TRAINER),
+}
+OF_IMAGENET: Settings = {
+    "side": (224, IMAGENET_LOADER),
+    "head": ("pretrained", MAIN),
+    "weak": ("imagenet-weak", IMAGENET_LOADER),
+    "base": ("imagenet-base", "data_loader/DataLoaderImageNet_affinity.py"),
+}
+IMAGENET_RELEASED: Settings = {
+    "resize": ("centre-crop", IMAGENET_LOADER),
+    "strong": ("imagenet-strong-released", IMAGENET_LOADER),
+}
+GPU: Settings = EVERYWHERE | {
+    "networks": (("resnet50-cifar", "resnet18-cifar"), OURS),
+    "side": (None, OURS),
+    "temperature": (3, SCRIPTS),
+    "weight": (0.6, SCRIPTS),
+    "mix": ("alpha", TRAINER),
+    "resize": ("bicubic", OURS),
+    "weak": ("weak", CIFAR_LOADER),
+    "strong": ("strong", OURS),
+    "keeps": ("last", OURS),
+    "teaching": ("eval", OURS),
+    "precisions": (("bfloat16",) * 3, OURS),
+    "teacher epochs": (dict.fromkeys(ALL, 60), APP_A),
+    "teacher rates": (Rates(1, (25, 40)), f"{APP_A}, {MAIN}"),
+}
+STEPS_OF_TEXT, STEPS_OF_SCRIPTS = f"{APP_A}; warm-up and factor {MAIN}", f"{SCRIPTS}, {MAIN}; early by {TRAINER}"
+
+SETTINGS: dict[tuple[str, str], Settings] = {
+    ("paper-cifar100", "text"): TEXT
+    | {
+        "teacher epochs": (dict.fromkeys(SIX, 60), APP_A),
+        "teacher rates": (Rates(1, (25, 40, 60)), STEPS_OF_TEXT),
+        "student epochs": (200, APP_A),
+        "student rates": (Rates(1, (190, 195)), STEPS_OF_TEXT),
+    },
+    ("paper-cifar100", "released"): RELEASED
+    | {
+        "teacher epochs": (NAMED, NAMES),
+        "teacher rates": (Rates(2, (24, 39, 59)), STEPS_OF_SCRIPTS),
+        "student epochs": (200, SCRIPTS),
+        "student rates": (Rates(2, (189, 194)), STEPS_OF_SCRIPTS),
+    },
+    ("paper-cifar100-imb100", "text"): TEXT
+    | {
+        "teacher epochs": (dict.fromkeys(SIX, 60), APP_A),
+        "teacher rates": (Rates(1, (25, 40, 60)), STEPS_OF_TEXT),
+        "student epochs": (175, APP_A),
+        "student rates": (Rates(1, (160, 165, 170)), STEPS_OF_TEXT),
+    },
+    ("paper-cifar100-imb100", "released"): RELEASED
+    | {
+        "teacher epochs": (NAMED, NAMES),
+        "teacher rates": (Rates(2, (24, 39, 59)), STEPS_OF_SCRIPTS),
+        "teachers of": (BALANCED, NAMES),
+        "student epochs": (175, SCRIPTS),
+        "student rates": (Rates(2, (159, 164, 169)), STEPS_OF_SCRIPTS),
+        "alone epochs": ({"Sw": 90, "Ss": 75}, NAMES),
+    },
+    ("paper-cifar100-imb100", "released-script"): RELEASED
+    | {
+        "teacher epochs": (dict.fromkeys(SIX, 61), "script/script_cifar100_imb-T.sh"),
+        "teacher rates": (Rates(2, (54, 64)), "script/script_cifar100_imb-T.sh"),
+        "student epochs": (175, SCRIPTS),
+        "student rates": (Rates(2, (159, 164, 169)), STEPS_OF_SCRIPTS),
+        "alone epochs": ({"Sw": 90, "Ss": 75}, NAMES),
+    },
+    ("paper-imagenet", "text"): TEXT
+    | OF_IMAGENET
+    | {
+        "strong": ("imagenet-autoaugment", SEC_5),
+        "teacher epochs": (dict.fromkeys(ALL, 60), APP_A),
+        "teacher rates": (Rates(cosine=30), APP_A),
+        "student epochs": (60, APP_A),
+        "student rates": (Rates(cosine=60), APP_A),
+    },
+    ("paper-imagenet", "released"): RELEASED
+    | OF_IMAGENET
+    | IMAGENET_RELEASED
+    | {
+        "teacher epochs": (dict.fromkeys(ALL, 30), NAMES),
+        "teacher rates": (Rates(cosine=30, early=1), f"T_max of {APP_A} and script_ImageNet-T.sh (weak)"),
+        "student epochs": (60, "script_ImageNet.sh"),
+        "student rates": (Rates(cosine=60, early=1), "script_ImageNet.sh; no warm-up in main.py with a cosine"),
+    },
+    ("paper-imagenet-lt", "text"): TEXT
+    | OF_IMAGENET
+    | {
+        "strong": ("imagenet-strong", SEC_5),
+        "teacher epochs": (dict.fromkeys(ALL, 30), APP_A),
+        "teacher rates": (Rates(1, (35, 50)), STEPS_OF_TEXT),
+        "student epochs": (165, APP_A),
+        "student rates": (Rates(1, (150, 155, 160)), STEPS_OF_TEXT),
+    },
+    ("paper-imagenet-lt", "released"): RELEASED
+    | OF_IMAGENET
+    | IMAGENET_RELEASED
+    | {
+        "teacher epochs": (dict.fromkeys(ALL, 60), NAMES),
+        "teacher rates": (Rates(2, (34, 49)), "script_ImageNet_LT-T.sh"),
+        "student epochs": (165, SCRIPTS),
+        "student rates": (Rates(2, (149, 154, 159)), STEPS_OF_SCRIPTS),
+    },
+    ("gpu", "balanced"): GPU | {"student epochs": (200, APP_A), "student rates": (Rates(1, (190, 195)), STEPS_OF_TEXT)},
+    ("gpu", "long-tail"): GPU
+    | {"student epochs": (175, APP_A), "student rates": (Rates(1, (160, 165, 170)), STEPS_OF_TEXT)},
 }
 
 HASH, BALANCED_HASH = "0" * 16, "b" * 16
-EVERY = pytest.mark.parametrize(("name", "reading"), SAYS, ids="/".join)
+OF_THE_PAPER = [key for key in SETTINGS if key[0] != "gpu"]
+EVERY = pytest.mark.parametrize(("name", "reading"), SETTINGS, ids="/".join)
+EVERY_OF_THE_PAPER = pytest.mark.parametrize(("name", "reading"), OF_THE_PAPER, ids="/".join)
 
 
 def load(name, reading):
@@ -120,8 +211,12 @@ def load(name, reading):
 
 
 def specs(name, reading):
-    study = grid.build(load(name, reading), HASH, teacher_hash=BALANCED_HASH)
+    study = grid.build(load(name, reading), HASH, origin_hashes={"own": "c" * 16}, teacher_hash=BALANCED_HASH)
     return {run.name: run.spec for run in study.runs}
+
+
+def said(name, reading):
+    return {setting: value for setting, (value, _) in SETTINGS[name, reading].items()}
 
 
 def rates(spec, steps=7):
@@ -138,58 +233,75 @@ def test_every_reading_of_every_profile_of_the_paper_is_compared():
     shipped = {
         (name, reading)
         for name in profiles.names()
-        if name.startswith("paper-")
+        if name.startswith("paper-") or name == "gpu"
         for reading in (profiles.load(name).recipe, *profiles.load(name).readings)
     }
-    assert shipped == set(SAYS)
+    assert shipped == set(SETTINGS)
+
+
+@EVERY
+def test_training_is_the_papers(name, reading):
+    says = said(name, reading)
+    for each, spec in specs(name, reading).items():
+        train = spec.train
+        assert (train.batch_size, train.learning_rate, train.momentum) == (
+            says["batch"],
+            says["peak"],
+            says["momentum"],
+        )
+        assert (train.nesterov, train.weight_decay) == (says["nesterov"], says["weight decay"])
+        assert train.keep == says["keeps"], each
+        assert (spec.side, spec.resize, spec.observe.base) == (says["side"], says["resize"], says["base"])
 
 
 @EVERY
 def test_teachers_are_the_papers(name, reading):
-    says, runs = SAYS[name, reading], specs(name, reading)
-    teachers = {each: spec for each, spec in runs.items() if spec.role == "teacher"}
-    assert {each: spec.train.epochs for each, spec in teachers.items()} == says.teacher_epochs
+    says = said(name, reading)
+    teachers = {each: spec for each, spec in specs(name, reading).items() if spec.role == "teacher"}
+    assert {each: spec.train.epochs for each, spec in teachers.items()} == says["teacher epochs"]
     for each, spec in teachers.items():
-        assert rates(spec) == pytest.approx(says.teacher_rates.of(spec.train.epochs), rel=1e-12), each
-        assert (spec.train.batch_size, spec.train.learning_rate, spec.train.momentum) == (128, 0.1, 0.9)
-        assert (spec.train.nesterov, spec.train.weight_decay, spec.train.keep) == (False, 0, "last")
-        assert (spec.model.name, spec.train.precision) == (says.model[0], says.precisions[0])
-        assert spec.augmentation == says.recipes["ws".index(each[-1])]
-        assert (spec.origin.kind, spec.origin.head) == ("imagenet", says.head)
-        balanced = says.teachers_of == BALANCED
+        assert rates(spec) == pytest.approx(says["teacher rates"].of(spec.train.epochs), rel=1e-12, abs=1e-12), each
+        assert (spec.model.name, spec.train.precision) == (says["networks"][0], says["precisions"][0])
+        assert spec.augmentation == says["weak" if each.endswith("w") else "strong"]
+        if name != "gpu":
+            assert (spec.origin.kind, spec.origin.head) == ("imagenet", says["head"])
+        balanced = says["teachers of"] == BALANCED
         assert spec.dataset.hash == (BALANCED_HASH if balanced else HASH)
         assert (spec.observed and spec.observed.hash) == (HASH if balanced else None)
 
 
 @EVERY
 def test_students_are_the_papers(name, reading):
-    says, runs = SAYS[name, reading], specs(name, reading)
-    students = {each: spec for each, spec in runs.items() if spec.role == "student"}
+    says = said(name, reading)
+    students = {each: spec for each, spec in specs(name, reading).items() if spec.role == "student"}
+    alone = says.get("alone epochs", {})
     for each, spec in students.items():
-        assert spec.train.epochs == says.student_epochs
-        assert rates(spec) == pytest.approx(says.student_rates.of(says.student_epochs), rel=1e-12), each
-        assert (spec.train.batch_size, spec.train.learning_rate, spec.train.momentum) == (128, 0.1, 0.9)
-        assert (spec.train.nesterov, spec.train.weight_decay, spec.train.keep) == (False, 0, says.keeps)
-        assert spec.train.precision == says.precisions[1 if spec.teachers else 2], each
-        assert (spec.model.name, spec.origin.kind, spec.dataset.hash) == (says.model[1], "fresh", HASH)
-        assert spec.augmentation in says.recipes
+        assert spec.train.epochs == alone.get(each, says["student epochs"]), each
+        assert rates(spec) == pytest.approx(says["student rates"].of(spec.train.epochs), rel=1e-12, abs=1e-12), each
+        assert spec.train.precision == says["precisions"][1 if spec.teachers else 2], each
+        assert (spec.model.name, spec.origin.kind, spec.dataset.hash) == (says["networks"][1], "fresh", HASH)
+        assert spec.augmentation in (says["weak"], says["strong"])
         if spec.objective is not None:
             objective = spec.objective
-            assert (objective.temperature, objective.alpha, objective.mix) == (
-                says.temperature,
-                says.weight,
-                says.mix,
-            )
-            assert objective.batch_norm == says.teaching
+            assert (objective.temperature, objective.alpha) == (says["temperature"], says["weight"])
+            assert (objective.mix, objective.batch_norm) == (says["mix"], says["teaching"])
 
 
-@EVERY
-def test_images_are_the_papers(name, reading):
-    for spec in specs(name, reading).values():
-        assert (spec.side, spec.resize) == (224, SAYS[name, reading].resize)
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_released_cosine_begins_without_warm_up_one_epoch_on(role):
+    """Epoch 0 of 60: .0999, of 30: .0997."""
+    first = {spec.role: learning_rate(spec.train, 0, 7) for spec in specs("paper-imagenet", "released").values()}
+    assert first[role] == pytest.approx({"teacher": 0.0997, "student": 0.0999}[role], abs=5e-5)
 
 
-@EVERY
+def test_the_texts_teachers_of_imagenet_go_down_and_up_again():
+    """T_max 30 in 60 epochs (app. A)."""
+    found = rates(specs("paper-imagenet", "text")["T1w"])
+    assert (found[0], found[30]) == (0.1, 0.0)
+    assert found[31:] == pytest.approx(found[1:30][::-1])
+
+
+@EVERY_OF_THE_PAPER
 def test_the_eight_trials_are_there_plain_and_as_its_experiments_have_them(name, reading):
     profile = load(name, reading)
     study = grid.build(profile, HASH)
@@ -208,7 +320,7 @@ def test_the_eight_trials_are_there_plain_and_as_its_experiments_have_them(name,
     assert ("three teachers: T1s T2w T3w Ss" in listed) == ("strong+weak+weak" in others)
 
 
-@EVERY
+@EVERY_OF_THE_PAPER
 def test_two_readings_share_no_run(name, reading):
     text = profiles.load(name).recipe
     if reading != text:
@@ -216,12 +328,12 @@ def test_two_readings_share_no_run(name, reading):
         assert not ids[0] & ids[1]
 
 
-@EVERY
+@EVERY_OF_THE_PAPER
 def test_the_reading_is_part_of_the_profile(name, reading):
     assert load(name, reading).recipe == reading
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in SAYS}))
+@pytest.mark.parametrize("name", sorted({name for name, _ in OF_THE_PAPER}))
 def test_the_header_gives_the_papers_own_accuracies(name):
     text = (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8").split("\nname:")[0]
     dataset = name.removeprefix("paper-")
@@ -237,13 +349,27 @@ def test_the_header_gives_the_papers_own_accuracies(name):
 
 def test_every_value_of_a_profile_of_the_paper_has_its_source_beside_it():
     """A value's line, or the line that its block opens with, names one of the sources."""
-    for name in sorted({name for name, _ in SAYS}):
+    for name in sorted({name for name, _ in OF_THE_PAPER}):
         text = (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
         body = text[text.index("\nname:") :].split("\n")
         for setting in ("epochs:", "batch_size:", "learning_rate:", "momentum:", "weight_decay:", "schedule:", "side:"):
             lines = [line for line in body if line.strip().startswith(setting)]
             assert lines
             assert all("# [" in line or "early: true" in line for line in lines), (name, setting)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in OF_THE_PAPER}))
+def test_the_texts_steps_are_told_from_the_codes_warm_up_and_factor(name):
+    text = (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8").split("\nreadings:")[0]
+    for line in text.split("\n"):
+        if "kind: step" in line:
+            assert line.endswith("# [app. A] steps; [code] rest")
+
+
+def test_no_header_says_that_the_epochs_of_checkpoints_are_known_for_cifar_alone():
+    for name in {name for name, _ in OF_THE_PAPER}:
+        text = (resources.files("kdnb") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+        assert "known for CIFAR alone" not in text
 
 
 # -- readings in anybody's file ----------------------------------------------------------------------------------------
@@ -279,6 +405,11 @@ def test_a_reading_changes_what_it_names_and_single_settings_come_after_it(mine)
     assert teachers == {"T1w": 4, "T2w": 1, "T1s": 1, "T2s": 1}
 
 
+def test_students_without_teachers_may_have_epochs_of_their_own(mine):
+    runs = grid.build(profiles.load(mine(epochs_of={"Sw": 7})), HASH).runs
+    assert {run.name for run in runs if run.spec.train.epochs == 7} == {"Sw"}
+
+
 @pytest.mark.parametrize(
     ("changes", "override", "message"),
     [
@@ -288,7 +419,7 @@ def test_a_reading_changes_what_it_names_and_single_settings_come_after_it(mine)
         ({"readings": {"other": 3}}, "recipe=other", r"the reading 'other' does not hold a mapping"),
         ({"readings": {"other": {"seeds.x": 3}}}, "recipe=other", r"seeds\.x of the reading 'other': seeds is a value"),
         ({"readings": {"other": {"student.epochs": 3}}}, "recipe=other", r"student\.epochs: Extra inputs"),
-        ({"epochs_of": {"T3w": 3}}, "seeds=[1]", r"no teacher 'T3w' for epochs_of; choose from T1s, T1w, T2s, T2w"),
+        ({"epochs_of": {"T3w": 3}}, "seeds=[1]", r"'T3w' is not among it; choose from Ss, Sw, T1s, T1w, T2s, T2w"),
         ({"augmentations": {"weak": "feeble"}}, "seeds=[1]", r"no augmentation 'feeble'"),
     ],
 )

@@ -6,10 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 from sklearn.datasets import load_sample_image
 from torch import Tensor
-from torchvision.transforms import ColorJitter, InterpolationMode, RandAugment
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy, ColorJitter, InterpolationMode, RandAugment
 from torchvision.transforms import functional as reference
 from torchvision.transforms.autoaugment import _apply_op
 from torchvision.transforms.v2 import functional as newer
@@ -135,18 +136,12 @@ def test_randaugment_is_torchvisions_at_magnitude_ten():
     images = photographs()
     draws = drawn(IMAGENET_STRONG, images)
     assert draws.chosen.applied.all()
-    only = replace(augment.CLEAN, randaugment=True)
     expected = randaugmented(images, draws, lambda values, level: float(values[10]))
-    difference = apart(augment.apply(images, only, draws_of(only, draws)), expected)
+    difference = apart(augment.apply(images, augment.CLEAN, replace(draws, jitter=None)), expected)
     assert (difference > 2).flatten(1).float().mean(dim=1).gt(0.01).float().mean() < 0.05
 
 
-def draws_of(recipe, draws):
-    """The draws without those of other stages."""
-    return replace(draws, jitter=None)
-
-
-@pytest.mark.parametrize("name", randaugment.names())
+@pytest.mark.parametrize("name", randaugment.names("published"))
 @pytest.mark.parametrize("level", [1 / 3, 0.93, 1.0])
 @pytest.mark.parametrize("positive", [True, False])
 def test_an_operation_is_torchvisions_at_any_level(name, level, positive):
@@ -159,13 +154,8 @@ def test_an_operation_is_torchvisions_at_any_level(name, level, positive):
     else:
         magnitude = float(values[0]) + level * float(values[-1] - values[0])
     sign = -1.0 if signed and not positive else 1.0
-    chosen = randaugment.Chosen(
-        operation=np.full((12, 2), randaugment.names().index(name)),
-        applied=np.tile([True, False], (12, 1)),
-        level=np.full((12, 2), level),
-        positive=np.full((12, 2), positive),
-    )
-    kernels = augment._KERNELS | augment._BLACK_KERNELS
+    chosen = only("published", name, level, positive)
+    kernels = augment._RANDAUGMENT_KERNELS["published"]
     expected = torch.stack([operated(image, name, sign * magnitude) for image in images])
     difference = apart(randaugment.operated(images, chosen, kernels), expected)
     if name in BLENDS:
@@ -176,17 +166,84 @@ def test_an_operation_is_torchvisions_at_any_level(name, level, positive):
     assert torch.equal(touched, images)
 
 
+def only(form, name, level, positive=True, images=12):
+    """One operation of each image."""
+    return randaugment.Chosen(
+        form=form,
+        operation=np.full((images, 2), randaugment.names(form).index(name)),
+        applied=np.tile([True, False], (images, 1)),
+        level=np.full((images, 2), level),
+        positive=np.full((images, 2), positive),
+    )
+
+
+# -- as the released code has it: Pillow, one image at a time ----------------------------------------------------------
+
+
+def released(image: Tensor, name: str, magnitude: float, positive: bool) -> Tensor:
+    """What the released loader of ImageNet does at a magnitude of its scale, which ends at 10."""
+    picture, level, sign = reference.to_pil_image(image), magnitude / 10, 1 if positive else -1
+    name, _, way = name.partition("/")
+    moved = {"resample": getattr(Image.Resampling, way.upper(), None), "fillcolor": (124, 116, 104)}
+    affine = Image.Transform.AFFINE
+    slope, pixels, factor = sign * 0.3 * level, sign * 0.45 * level * picture.width, 1.8 * level + 0.1
+    threshold, added = int(256 * level), int(110 * level)
+    changed = {
+        "AutoContrast": lambda: ImageOps.autocontrast(picture),
+        "Equalize": lambda: ImageOps.equalize(picture),
+        "Invert": lambda: ImageOps.invert(picture),
+        "Rotate": lambda: picture.rotate(sign * 30 * level, **moved),
+        "Posterize": lambda: ImageOps.posterize(picture, int(4 * level)),
+        "Solarize": lambda: ImageOps.solarize(picture, threshold),
+        "SolarizeAdd": lambda: picture.point([min(255, i + added) if i < 128 else i for i in range(256)] * 3),
+        "Color": lambda: ImageEnhance.Color(picture).enhance(factor),
+        "Contrast": lambda: ImageEnhance.Contrast(picture).enhance(factor),
+        "Brightness": lambda: ImageEnhance.Brightness(picture).enhance(factor),
+        "Sharpness": lambda: ImageEnhance.Sharpness(picture).enhance(factor),
+        "ShearX": lambda: picture.transform(picture.size, affine, (1, slope, 0, 0, 1, 0), **moved),
+        "ShearY": lambda: picture.transform(picture.size, affine, (1, 0, 0, slope, 1, 0), **moved),
+        "TranslateX": lambda: picture.transform(picture.size, affine, (1, 0, pixels, 0, 1, 0), **moved),
+        "TranslateY": lambda: picture.transform(picture.size, affine, (1, 0, 0, 0, 1, pixels), **moved),
+    }[name]()
+    return reference.pil_to_tensor(changed)
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(randaugment.names("released")))
+@pytest.mark.parametrize("magnitude", [8.45, 9.75, 10])
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_released_operation_is_pillows(name, magnitude, positive):
+    images = photographs()[:12]
+    expected = torch.stack([released(image, name, magnitude, positive) for image in images])
+    chosen = only("released", name, magnitude / 10, positive)
+    difference = apart(randaugment.operated(images, chosen, augment._RANDAUGMENT_KERNELS["released"]), expected)
+    assert difference.max() <= (2 if name in BLENDS else 0)
+
+
+def test_the_released_list_has_fifteen_operations_and_the_ways_of_moving_pixels_are_even():
+    names = randaugment.names("released")
+    plain = [name.partition("/")[0] for name in names]
+    assert len(set(plain)) == 15
+    assert {plain.count(name) for name in plain} == {2}
+    assert [name.partition("/")[2] for name in names].count("bicubic") == 5
+
+
+def test_at_the_released_magnitude_ten_solarizing_does_nothing_and_colours_only_grow():
+    images = photographs()[:12]
+    kernels = augment._RANDAUGMENT_KERNELS["released"]
+    assert torch.equal(randaugment.operated(images, only("released", "Solarize", 1.0), kernels), images)
+    levels = np.unique(many(IMAGENET_STRONG_RELEASED).chosen.level)
+    assert all(randaugment.strength("released", "Color", level, 32)[0] > 0 for level in levels.tolist())
+
+
 def test_the_released_form_draws_whether_and_how_much_and_ends_at_ten():
     chosen = many(IMAGENET_STRONG_RELEASED).chosen
     assert abs(chosen.applied.mean() - 0.5) < 5 * 0.5 / np.sqrt(chosen.applied.size)
     magnitudes = chosen.level * 10
     assert magnitudes.max() == 10
-    assert abs((magnitudes == 10).mean() - stats.norm.cdf(0.05 / 0.5)) < 0.01  # those above, and those that round to it
-    below = magnitudes[magnitudes < 10]
-    for quantile in (8.95, 9.45, 9.75):
-        share = (below < quantile).sum() / magnitudes.size
+    assert abs((magnitudes == 10).mean() - 0.5) < 0.01
+    for quantile in (9.0, 9.5, 9.8):
+        share = (magnitudes < quantile).mean()
         assert abs(share - stats.norm(10, 0.5).cdf(quantile)) < 0.01
-    assert np.allclose(magnitudes * 10, np.round(magnitudes * 10))
     published = many(IMAGENET_STRONG).chosen
     assert published.applied.all()
     assert np.unique(published.level).tolist() == [10 / 30]
@@ -196,7 +253,8 @@ def test_the_released_form_draws_whether_and_how_much_and_ends_at_ten():
 def test_operations_and_signs_are_even(recipe):
     chosen = many(recipe).chosen
     for stage in (0, 1):
-        assert stats.chisquare(np.bincount(chosen.operation[:, stage], minlength=14)).pvalue > 0.001
+        counts = np.bincount(chosen.operation[:, stage], minlength=len(randaugment.names(chosen.form)))
+        assert stats.chisquare(counts).pvalue > 0.001
         assert abs(chosen.positive[:, stage].mean() - 0.5) < 5 * 0.5 / np.sqrt(MANY)
     decisions = [*chosen.operation.T, *chosen.positive.T, *many(recipe).jitter.factors.T, many(recipe).jitter.order]
     correlation = np.corrcoef(np.vstack(decisions)) - np.eye(len(decisions))
@@ -208,7 +266,7 @@ def test_the_strong_view_is_the_weak_one_and_then_two_operations():
     draws = drawn(IMAGENET_STRONG, images)
     weak = augment.apply(images, IMAGENET_WEAK, draws_without_operations(draws), 48)
     strong = augment.apply(images, IMAGENET_STRONG, draws, 48)
-    kernels = augment._KERNELS | augment._BLACK_KERNELS
+    kernels = augment._RANDAUGMENT_KERNELS["published"]
     assert torch.equal(randaugment.operated(weak, draws.chosen, kernels), strong)
     assert not torch.equal(weak, strong)
 
@@ -217,9 +275,28 @@ def draws_without_operations(draws):
     return replace(draws, chosen=None)
 
 
+def test_autoaugment_for_imagenet_is_torchvisions_policy_of_that_name():
+    images = photographs()
+    plain = replace(augment.IMAGENET_AUTOAUGMENT, crop_scale=1.0, flip=0.0)
+    draws = drawn(plain, images)
+    published = AutoAugment(AutoAugmentPolicy.IMAGENET)
+    space = published._augmentation_space(10, (64, 64))
+    expected = []
+    for image, chosen, applied, positive in zip(images, draws.policy, draws.applied, draws.positive, strict=True):
+        for (name, _, level), on, sign in zip(published.policies[chosen], applied, positive, strict=True):
+            values, signed = space[name]
+            magnitude = float(values[level]) if level is not None else 0.0
+            if on:
+                magnitude *= 1 if sign or not signed else -1
+                image = _apply_op(image, name, magnitude, InterpolationMode.NEAREST, [128.0] * 3)
+        expected.append(image)
+    difference = apart(augment.apply(images, plain, draws), torch.stack(expected))
+    assert (difference > 2).flatten(1).float().mean(dim=1).gt(0.01).float().mean() < 0.05
+
+
 # -- what a view depends on --------------------------------------------------------------------------------------------
 
-NAMED = ("imagenet-weak", "imagenet-strong", "imagenet-strong-released")
+NAMED = ("imagenet-weak", "imagenet-strong", "imagenet-strong-released", "imagenet-autoaugment")
 
 
 @pytest.mark.parametrize("name", NAMED)

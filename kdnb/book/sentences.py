@@ -217,7 +217,7 @@ def strongest(found: Results) -> str:
         f"seed{'' if len(lowest) == 1 else 's'}. For strong students, taking two strong teachers for two weak ones "
         f"moves affinity by {_moved([float(value) for value in both])}. What students can make of strong views "
         "depends on who taught them. So *stronger augmentation*, as the paper measures it, is not *more strong "
-        "networks*."
+        "networks*, which it says itself (secs. 5 and 6.1)."
     )
 
 

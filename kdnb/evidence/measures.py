@@ -47,7 +47,7 @@ def _labels(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def ensemble_logits(teachers: Sequence[Tensor]) -> Tensor:
-    """The mean of the teachers' logits: what the released code compares a student with. (N, K)"""
+    """The mean of the teachers' logits: what the paper (sec. 4.2) and its code compare a student with. (N, K)"""
     if not teachers:
         raise ValueError("an ensemble has at least one teacher")
     return torch.stack(_logits(*teachers)).mean(dim=0)
@@ -84,7 +84,8 @@ def calibration_error(
 
     Args:
         form: ``weighted`` weighs each bin with its share of the images (Guo et al. 2017, eq. 3); ``as-released`` is the
-            plain mean over all bins, empty ones counted as 0. The released code takes it of augmented *training* images.
+            plain mean over all bins, empty ones counted as 0. The paper's text (eq. H.2) weighs them, of validation images;
+            the released code takes augmented *training* images.
 
     >>> logits = torch.log(torch.tensor([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.25, 0.75]]))
     >>> round(calibration_error(logits, torch.tensor([0, 0, 1, 1])), 6)

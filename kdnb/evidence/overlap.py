@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 THRESHOLD = 0.4
-"""The paper's: a place is attended to where its heat exceeds this."""
+"""A place is attended to where its heat exceeds this: the released code's since 3 May 2024. The paper's text names none."""
 
 THRESHOLD_UNTIL_MAY_2024 = 0.5
 """The released code's before 3 May 2024."""

@@ -114,7 +114,9 @@ class Difference:
     code: str
     """what the released code does"""
     moves: str
-    """how much it moves a result, as far as it was measured"""
+    """which result it moves, and how"""
+    size: str
+    """how much: "not measured" where nobody knows, else with names of numbers in braces, which `kdnb.book.ledger` computes"""
     shows: str
     """a command, or the place, that shows it"""
 

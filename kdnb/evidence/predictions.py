@@ -94,9 +94,12 @@ class Predictions:
         """The probability that the run gives the true class of each image, float64 (N,).
 
         Raises:
-            IncompleteError: no such run or view.
+            IncompleteError: no such run or view, or a study with draws, which keeps none.
         """
-        return self.truth[self._place(run, view)].double()
+        place = self._place(run, view)
+        if self.drawn is not None:
+            raise IncompleteError("the probability of the true class is not published of a study with draws")
+        return self.truth[place].double()
 
     def _place(self, run: str, view: str) -> tuple[int, int]:
         if run not in self.runs or view not in self.views:

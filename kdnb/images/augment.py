@@ -3,21 +3,29 @@
 The recipes are the paper's, those for CIFAR with sizes scaled with the side of the input:
 
 weak
-    RandomResizedCrop (scale 0.2 to 1, bicubic), horizontal flip, rotation by up to 15 degrees.
+    RandomResizedCrop (scale 0.2 to 1, bicubic), horizontal flip, rotation by up to 15 degrees, as in the released code. (The
+    text has colour jitter in the place of the rotation.)
 strong
     the same crop and flip, AutoAugment's CIFAR-10 policy with grey fill 128 (Cubuk et al. 2018), Cutout of one square
-    hole, 16 of 224 pixels wide (DeVries & Taylor 2017), black, as in the released code.
+    hole, 16 of 224 pixels wide (DeVries & Taylor 2017), black: the released code's stages. (The text has no Cutout.)
 strong-released
     strong with the released code's own copy of AutoAugment, which is not the published policy: it rotates one way only, its
-    shears are bicubic, its translations round to the nearest pixel where the policy cuts off, and solarizing starts at 256.
+    shears are bicubic and its translations round to the nearest pixel where torchvision cuts off. Solarizing starts at 256,
+    as in the code of the policy's authors; torchvision starts at 255.
+weak-text, strong-text
+    the stages that the paper's text (sec. 5) names: crop, flip and colour jitter; crop, flip and AutoAugment. It gives no
+    sizes: crops are those above, the jitter's 0.4 is that of the released code for ImageNet.
+imagenet-base
+    RandomResizedCrop alone (scale 0.08 to 1, bilinear: torchvision's own), by which the released code's affinity divides.
 imagenet-weak
-    for ImageNet: RandomResizedCrop (scale 0.08 to 1, bilinear: torchvision's own, as the paper names none), flip, ColorJitter
-    by 0.4 of brightness, contrast and saturation.
+    for ImageNet: the same crop, flip, ColorJitter by 0.4 of brightness, contrast and saturation, as in the released code.
 imagenet-strong
-    imagenet-weak, and then RandAugment as published: two operations, magnitude 10 of 30.
+    imagenet-weak, and then RandAugment as published: two operations, magnitude 10 of 30. The text (sec. 5) has RandAugment on
+    ImageNet-LT.
 imagenet-strong-released
-    the same with the released code's RandAugment: each of the two operations is carried out with probability 0.5, at a
-    magnitude drawn from 10 ± 0.5 and cut off at 10, which is the end of its scale.
+    the same with the released code's RandAugment, on ImageNet and ImageNet-LT alike: see `kdnb.images.randaugment`.
+imagenet-autoaugment
+    crop, flip and AutoAugment's ImageNet policy: the text (sec. 5) has AutoAugment on ImageNet, and does not say which policy.
 dial:S
     strength S from 0, the clean image, to 1, strong. With the draws held fixed, crop and shears grow and colours fade in
     continuously; a flip and AutoAugment's choices are all-or-nothing, the flip's probability grows with S.
@@ -35,7 +43,7 @@ images at once rather than a hundred.
 import math
 import re
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -47,11 +55,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnb import source
-from kdnb.devices import finest
 from kdnb.errors import ProfileError
-from kdnb.images import kernels, randaugment
+from kdnb.images import kernels, randaugment, warp
 from kdnb.images.blocks import blocks
 from kdnb.images.counter import Purpose, Stream
+from kdnb.images.randaugment import Form
 
 CROP_ATTEMPTS = 10
 """torchvision's RandomResizedCrop draws up to ten boxes and takes the first that fits."""
@@ -69,6 +77,11 @@ _MORE_COLUMNS = 44
 
 Interpolation = Literal["bicubic", "bilinear"]
 
+Whole = Literal["bicubic", "bilinear", "centre-crop"]
+"""How whole images get to a size: resampled, or cut out of their middle."""
+
+PolicyFor = Literal["CIFAR10", "IMAGENET"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -83,7 +96,9 @@ class Recipe:
     rotation: float = 0.0
     """largest angle in degrees, either way"""
     policy: float = 0.0
-    """strength of AutoAugment's CIFAR-10 policy: 0 none, 1 as published"""
+    """strength of AutoAugment's policy: 0 none, 1 as published"""
+    policy_for: PolicyFor = "CIFAR10"
+    """which of the published policies"""
     hole: float = 0.0
     """side of the Cutout hole as a share of the image's side"""
     released: bool = False
@@ -92,16 +107,8 @@ class Recipe:
     """how crops get to the size"""
     jitter: float = 0.0
     """by what share brightness, contrast and saturation may change, either way"""
-    randaugment: bool = False
-    """whether two operations of RandAugment are drawn"""
-    magnitude: float = 10.0
-    """of RandAugment's operations, from 0 to `magnitude_end`"""
-    magnitude_spread: float = 0.0
-    """standard deviation of the normal distribution that magnitudes are drawn from"""
-    magnitude_end: float = 30.0
-    """of the scale, at which the strongest form of an operation stands"""
-    chance: float = 1.0
-    """that a drawn operation is carried out"""
+    randaugment: Form | None = None
+    """in which form two operations of RandAugment are drawn, if they are"""
 
     @property
     def crops(self) -> bool:
@@ -113,9 +120,13 @@ WEAK = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, rotation=15.0)
 BASE = Recipe(crop_scale=0.2, crop_ratio=4 / 3)
 STRONG = Recipe(crop_scale=0.2, crop_ratio=4 / 3, flip=0.5, policy=1.0, hole=16 / 224)
 STRONG_RELEASED = replace(STRONG, released=True)
-IMAGENET_WEAK = Recipe(crop_scale=0.08, crop_ratio=4 / 3, crop_interpolation="bilinear", flip=0.5, jitter=0.4)
-IMAGENET_STRONG = replace(IMAGENET_WEAK, randaugment=True)
-IMAGENET_STRONG_RELEASED = replace(IMAGENET_STRONG, magnitude_spread=0.5, magnitude_end=10.0, chance=0.5)
+WEAK_TEXT = replace(WEAK, rotation=0.0, jitter=0.4)
+STRONG_TEXT = replace(STRONG, hole=0.0)
+IMAGENET_BASE = Recipe(crop_scale=0.08, crop_ratio=4 / 3, crop_interpolation="bilinear")
+IMAGENET_WEAK = replace(IMAGENET_BASE, flip=0.5, jitter=0.4)
+IMAGENET_STRONG = replace(IMAGENET_WEAK, randaugment="published")
+IMAGENET_STRONG_RELEASED = replace(IMAGENET_WEAK, randaugment="released")
+IMAGENET_AUTOAUGMENT = replace(IMAGENET_BASE, flip=0.5, policy=1.0, policy_for="IMAGENET")
 FILL = 128
 """AutoAugment's grey, for what a shear, translation or rotation uncovers."""
 
@@ -141,9 +152,13 @@ _NAMED = {
     "weak": WEAK,
     "strong": STRONG,
     "strong-released": STRONG_RELEASED,
+    "weak-text": WEAK_TEXT,
+    "strong-text": STRONG_TEXT,
+    "imagenet-base": IMAGENET_BASE,
     "imagenet-weak": IMAGENET_WEAK,
     "imagenet-strong": IMAGENET_STRONG,
     "imagenet-strong-released": IMAGENET_STRONG_RELEASED,
+    "imagenet-autoaugment": IMAGENET_AUTOAUGMENT,
 }
 _SYMBOLS = {"clean": "c", "weak": "w", "strong": "s"}
 
@@ -334,7 +349,7 @@ def draw(
     more = bool(recipe.jitter or recipe.randaugment)
     u = stream.uniforms(purpose, epoch, index, _MORE_COLUMNS if more else _COLUMNS)
     top, left, height, width = _crop_box(recipe, u, side)
-    policies = _policies()
+    policies = _policies(recipe.policy_for)
     policy = (u[:, _POLICY] * len(policies)).astype(np.int64)
     probability = np.array([[p for _, p, _ in pair] for pair in policies])
     return Draws(
@@ -349,12 +364,8 @@ def draw(
         positive=u[:, _SIGNS] >= 0.5,
         hole=u[:, _HOLE],
         jitter=randaugment.jitter(u[:, _JITTER], recipe.jitter) if recipe.jitter else None,
-        chosen=_choose(recipe, u[:, _RANDAUGMENT]) if recipe.randaugment else None,
+        chosen=randaugment.choose(u[:, _RANDAUGMENT], recipe.randaugment) if recipe.randaugment else None,
     )
-
-
-def _choose(recipe: Recipe, u: NDArray[np.float64]) -> randaugment.Chosen:
-    return randaugment.choose(u, recipe.magnitude, recipe.magnitude_spread, recipe.chance, recipe.magnitude_end)
 
 
 def _crop_box(recipe: Recipe, u: NDArray[np.float64], side: int) -> tuple[NDArray[np.int64], ...]:
@@ -382,14 +393,14 @@ def views(
     *,
     size: int | None = None,
     purpose: Purpose = Purpose.AUGMENT,
-    interpolation: Interpolation = "bicubic",
+    interpolation: Whole = "bicubic",
 ) -> Tensor:
     """Augmented views of `images`, uint8 of shape (N, 3, S, S), whose numbers in the data set are `index`.
 
     Returns uint8 of shape (N, 3, size, size), S where no `size` is given, on the device of `images`.
 
     Args:
-        interpolation: how whole images get to the size; crops are bicubic.
+        interpolation: how whole images get to the size; crops do as the recipe says.
 
     Raises:
         ProfileError: a recipe of one's own that breaks its rules (`register`).
@@ -403,7 +414,7 @@ def views(
 
 
 def apply(
-    images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None, interpolation: Interpolation = "bicubic"
+    images: Tensor, recipe: Recipe, draws: Draws, size: int | None = None, interpolation: Whole = "bicubic"
 ) -> Tensor:
     """The views that `draws` decide; see `views` for the shapes."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != images.shape[-2]:
@@ -419,7 +430,7 @@ def apply(
     if draws.jitter is not None:
         images = randaugment.jittered(images, draws.jitter)
     if draws.chosen is not None:
-        images = randaugment.operated(images, draws.chosen, _KERNELS | _BLACK_KERNELS)
+        images = randaugment.operated(images, draws.chosen, _RANDAUGMENT_KERNELS[draws.chosen.form])
     if recipe.policy:
         images = _autoaugment(images, draws, recipe)
     if recipe.hole:
@@ -431,10 +442,21 @@ def _on(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like.device)
 
 
-def resized(images: Tensor, size: int | None, interpolation: Interpolation = "bicubic") -> Tensor:
-    """The whole images, uint8 (N, 3, S, S), at another side, antialiased. As they are where `size` is None or S."""
+def resized(images: Tensor, size: int | None, interpolation: Whole = "bicubic") -> Tensor:
+    """The whole images, uint8 (N, 3, S, S), at another side, antialiased, or their middle; as they are at None or S.
+
+    Raises:
+        ProfileError: the middle of a smaller image.
+    """
     if size is None or size == images.shape[-1]:
         return images
+    if interpolation == "centre-crop":
+        edge = round((images.shape[-1] - size) / 2)
+        if size > images.shape[-1]:
+            raise ProfileError(
+                f"images of side {images.shape[-1]} have no middle of side {size}; raise dataset.size, or set resize: bicubic"
+            )
+        return images[..., edge : edge + size, edge : edge + size]
     nowhere, whole = np.zeros(len(images), dtype=np.int64), np.full(len(images), images.shape[-1])
     return _resize_boxes(images, nowhere, nowhere, whole, whole, size, interpolation)
 
@@ -520,17 +542,17 @@ Kernel = Callable[[Tensor, float], Tensor]
 _GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
 
-def _published() -> Any:
-    """torchvision's AutoAugment, off which the policy and its magnitudes are read."""
+def _published(name: PolicyFor = "CIFAR10") -> Any:
+    """torchvision's AutoAugment, off which a policy and the magnitudes, which are the same for all, are read."""
     from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-    return AutoAugment(AutoAugmentPolicy.CIFAR10)
+    return AutoAugment(AutoAugmentPolicy[name])
 
 
 @cache
-def _policies() -> list[tuple[Operation, Operation]]:
+def _policies(name: PolicyFor = "CIFAR10") -> list[tuple[Operation, Operation]]:
     """The 25 sub-policies."""
-    policies: list[tuple[Operation, Operation]] = _published().policies
+    policies: list[tuple[Operation, Operation]] = _published(name).policies
     return policies
 
 
@@ -553,15 +575,16 @@ def _autoaugment(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
     kernels = _KERNELS | _RELEASED_KERNELS if recipe.released else _KERNELS
     magnitudes = _released_magnitudes(images.shape[-1]) if recipe.released else _magnitudes(images.shape[-1])
     for stage in (0, 1):
-        for (name, magnitude), members in _groups(draws, stage, magnitudes).items():
+        for (name, magnitude), members in _groups(draws, stage, magnitudes, _policies(recipe.policy_for)).items():
             where = torch.tensor(members, device=images.device)
             images[where] = _operate(kernels[name], images[where], name, magnitude, recipe.policy)
     return images
 
 
-def _groups(draws: Draws, stage: int, magnitudes: Magnitudes) -> dict[tuple[str, float], list[int]]:
+def _groups(
+    draws: Draws, stage: int, magnitudes: Magnitudes, policies: Sequence[tuple[Operation, Operation]]
+) -> dict[tuple[str, float], list[int]]:
     """Which images get which operation, at which magnitude, in the first or second stage."""
-    policies = _policies()
     groups: dict[tuple[str, float], list[int]] = {}
     for image in np.flatnonzero(draws.applied[:, stage]).tolist():
         name, _, level = policies[draws.policy[image]][stage]
@@ -616,31 +639,9 @@ _KERNELS: dict[str, Kernel] = {
 }
 
 
-def _bicubic_shear(images: Tensor, slope: float) -> Tensor:
-    """Along rows, each row from where ``slope`` times its centre's height says, as Pillow has it: four taps with a = −1, edge
-    pixels repeated, cut off to whole levels, grey where a pixel's centre comes from outside."""
-    if finest(images.device) != torch.float64:
-        return _bicubic_shear(images.cpu(), slope).to(images.device)
-    side = images.shape[-1]
-    centre = torch.arange(side, device=images.device, dtype=torch.float64) + 0.5
-    source = centre[None, :] + slope * centre[:, None]
-    inside = (source >= 0) & (source < side)
-    first = (source - 0.5).floor()
-    d = source - 0.5 - first
-    taps = []
-    for offset in (-1, 0, 1, 2):
-        column = (first + offset).clamp(0, side - 1).long().expand(*images.shape[:2], side, side)
-        taps.append(images.gather(3, column).double())
-    before, left, right, after = taps
-    cubic = left + d * (
-        right - before + d * (2 * (before - left) + right - after + d * (left - before + after - right))
-    )
-    return torch.where(inside, cubic.clamp(0, 255), FILL).to(torch.uint8)
-
-
 _RELEASED_KERNELS: dict[str, Kernel] = {
-    "ShearX": _bicubic_shear,
-    "ShearY": lambda images, m: _bicubic_shear(images.mT, m).mT,
+    "ShearX": lambda images, m: warp.warped(images, warp.shear_x(m), "bicubic", (FILL,) * 3),
+    "ShearY": lambda images, m: warp.warped(images, warp.shear_y(m), "bicubic", (FILL,) * 3),
     "TranslateX": lambda images, m: _affine(images, shift=(round(m), 0)),
     "TranslateY": lambda images, m: _affine(images, shift=(0, round(m))),
     "Solarize": lambda images, m: images if m > 255.0 else kernels.solarize(images, m),
@@ -655,7 +656,12 @@ _BLACK_KERNELS: dict[str, Kernel] = {
     "TranslateY": lambda images, m: _affine(images, shift=(0, int(m)), fill=0),
     "Rotate": lambda images, m: kernels.rotate(images, m, fill=0),
 }
-"""RandAugment's: black where the policy has grey"""
+"""torchvision's RandAugment: black where the policy has grey"""
+
+_RANDAUGMENT_KERNELS: dict[Form, Mapping[str, Kernel]] = {
+    "published": _KERNELS | _BLACK_KERNELS,
+    "released": _KERNELS | dict(randaugment.RELEASED_KERNELS),
+}
 
 
 # -- Cutout ----------------------------------------------------------------------------------------------------------

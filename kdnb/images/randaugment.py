@@ -3,17 +3,19 @@
 ColorJitter
     changes brightness, contrast and saturation, in one of six orders, each by a factor of its own.
 RandAugment (Cubuk et al. 2019, 1909.13719)
-    carries out two operations, drawn from a list with replacement, at one magnitude. The list and what a magnitude means are
-    read off torchvision. The released code's variant draws whether each is carried out, and its magnitude.
+    carries out two operations, drawn from a list with replacement. ``published``: the list and what a magnitude means are
+    read off torchvision, at magnitude 10 of 30. ``released``: that of the paper's released code
+    (``data_loader/DataLoaderImageNet.py``), with another list and other meanings, each operation with probability 0.5 and at
+    a magnitude drawn from 10 ± 0.5 and cut off at 10, the end of its scale.
 
 `kdnb.images.augment` has the recipes that are made of them.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,14 +23,21 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from kdnb.images import kernels
+from kdnb.images import kernels, warp
 from kdnb.images.blocks import blocks
+
+Form = Literal["published", "released"]
 
 OPERATIONS = 2
 """that RandAugment carries out one after the other"""
 
 _BINS = 31
 """of torchvision's scale of magnitudes, 0 to 30"""
+
+_PUBLISHED_LEVEL = 10 / 30
+_RELEASED_CHANCE = 0.5
+_RELEASED_SPREAD = 0.05
+"""standard deviation of a level, as a share of the scale"""
 
 _ORDERS = np.array(list(itertools.permutations(range(3))))
 """(6, 3): which of brightness, contrast and saturation comes first, second and third"""
@@ -48,6 +57,7 @@ class Jitter:
 class Chosen:
     """Of N images, the two operations of each, (N, 2)."""
 
+    form: Form
     operation: NDArray[np.int64]
     """its place in `names`"""
     applied: NDArray[np.bool_]
@@ -100,27 +110,29 @@ def _augmentation_space(side: int) -> dict[str, tuple[Tensor, bool]]:
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """torchvision's 14 operations."""
-    return tuple(_augmentation_space(32))
+def names(form: Form) -> tuple[str, ...]:
+    """The operations, each as likely as another: torchvision's 14, or the released code's 15, each twice, since those that
+    move pixels are bilinear or bicubic by chance."""
+    if form == "published":
+        return tuple(_augmentation_space(32))
+    return tuple(f"{name}/{way}" if name in _MOVED else name for name in _RELEASED for way in ("bilinear", "bicubic"))
 
 
-def choose(u: NDArray[np.float64], magnitude: float, spread: float, chance: float, top: float) -> Chosen:
+def choose(u: NDArray[np.float64], form: Form) -> Chosen:
     """Decisions from uniform draws (N, 8).
 
-    Args:
-        magnitude: on a scale from 0 to `top`.
-        spread: standard deviation of the normal distribution that each magnitude is drawn from; it is cut off at the ends of
-            the scale and rounded to a tenth, so that images that share operation and magnitude go through a kernel together.
-        chance: that an operation is carried out.
+    Levels of the released form below the end are moved to the middle of their tenth of a magnitude, so that images that share
+    operation and magnitude go through a kernel together.
     """
-    drawn = np.full((len(u), OPERATIONS), float(magnitude))
-    if spread:
-        drawn = np.round(np.clip(magnitude + spread * ndtri(u[:, 4:6]), 0.0, top), 1)
+    level = np.full((len(u), OPERATIONS), _PUBLISHED_LEVEL)
+    if form == "released":
+        drawn = np.clip(1.0 + _RELEASED_SPREAD * ndtri(u[:, 4:6]), 0.0, 1.0)
+        level = np.where(drawn < 1.0, (np.floor(100 * drawn) + 0.5) / 100, 1.0)
     return Chosen(
-        operation=(u[:, 0:2] * len(names())).astype(np.int64),
-        applied=u[:, 2:4] < chance,
-        level=drawn / top,
+        form=form,
+        operation=(u[:, 0:2] * len(names(form))).astype(np.int64),
+        applied=u[:, 2:4] < (1.0 if form == "published" else _RELEASED_CHANCE),
+        level=level,
         positive=u[:, 6:8] >= 0.5,
     )
 
@@ -133,14 +145,71 @@ def _space(side: int) -> dict[str, tuple[NDArray[np.float64], bool]]:
     }
 
 
-def strength(name: str, level: float, side: int) -> float:
-    """What an operation does at a level from 0 to 1: the slope, pixels, degrees, factor − 1, bits or threshold that its kernel
-    takes, without a sign. Between two of torchvision's bins it is interpolated; bits are the nearer bin's."""
-    values, _ = _space(side)[name]
+# -- the released form -------------------------------------------------------------------------------------------------
+
+_FILL = (124, 116, 104)
+"""ImageNet's mean colour, for what an operation that moves pixels uncovers"""
+
+_MOVED: dict[str, Callable[[float, int], warp.Matrix]] = {
+    "Rotate": warp.turn,
+    "ShearX": lambda slope, side: warp.shear_x(slope),
+    "ShearY": lambda slope, side: warp.shear_y(slope),
+    "TranslateX": lambda pixels, side: warp.shift(pixels, 0.0),
+    "TranslateY": lambda pixels, side: warp.shift(0.0, pixels),
+}
+
+_COLOURED: Callable[[float, int], float] = lambda level, side: 1.8 * level - 0.9  # noqa: E731
+"""factor − 1: colours only grow, since levels lie near 1"""
+
+_RELEASED: dict[str, Callable[[float, int], float]] = {
+    "AutoContrast": lambda level, side: 0.0,
+    "Equalize": lambda level, side: 0.0,
+    "Invert": lambda level, side: 0.0,
+    "Rotate": lambda level, side: 30.0 * level,
+    "Posterize": lambda level, side: int(4 * level),
+    "Solarize": lambda level, side: int(256 * level),
+    "SolarizeAdd": lambda level, side: int(110 * level),
+    "Color": _COLOURED,
+    "Contrast": _COLOURED,
+    "Brightness": _COLOURED,
+    "Sharpness": _COLOURED,
+    "ShearX": lambda level, side: 0.3 * level,
+    "ShearY": lambda level, side: 0.3 * level,
+    "TranslateX": lambda level, side: 0.45 * level * side,
+    "TranslateY": lambda level, side: 0.45 * level * side,
+}
+"""what each does at a level from 0 to 1: degrees, bits, threshold, what is added, factor − 1, slope, pixels"""
+
+
+def _added(images: Tensor, more: float) -> Tensor:
+    """Levels below 128 raised by so many, to 255 at most."""
+    return torch.where(images < 128, (images.int() + int(more)).clamp(max=255).to(torch.uint8), images)
+
+
+def _moved(name: str, way: Any) -> Callable[[Tensor, float], Tensor]:
+    return lambda images, m: warp.warped(images, _MOVED[name](m, int(images.shape[-1])), way, _FILL)
+
+
+RELEASED_KERNELS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+    "Solarize": lambda images, m: images if m > 255 else kernels.solarize(images, m),
+    "SolarizeAdd": _added,
+} | {f"{name}/{way}": _moved(name, way) for name in _MOVED for way in ("bilinear", "bicubic")}
+"""those that differ from AutoAugment's"""
+
+# -- both forms --------------------------------------------------------------------------------------------------------
+
+
+def strength(form: Form, name: str, level: float, side: int) -> tuple[float, bool]:
+    """What an operation does at a level from 0 to 1 (the slope, pixels, degrees, factor − 1, bits or threshold that its kernel
+    takes), and whether it has a sign. Between two of torchvision's bins it is interpolated; bits are the nearer bin's."""
+    if form == "released":
+        plain = name.partition("/")[0]
+        return _RELEASED[plain](level, side), plain in _MOVED
+    values, signed = _space(side)[name]
     if len(values) == 1:
-        return float(values[0])
+        return float(values[0]), signed
     place = level * (_BINS - 1)
-    return float(values[round(place)] if name == "Posterize" else np.interp(place, np.arange(_BINS), values))
+    return float(values[round(place)] if name == "Posterize" else np.interp(place, np.arange(_BINS), values)), signed
 
 
 def operated(images: Tensor, decided: Chosen, kernels: Mapping[str, Any]) -> Tensor:
@@ -149,13 +218,13 @@ def operated(images: Tensor, decided: Chosen, kernels: Mapping[str, Any]) -> Ten
     Args:
         kernels: name → (images, magnitude) → images, of every one of `names`.
     """
-    images, side = images.clone(), int(images.shape[-1])
+    images, side, known = images.clone(), int(images.shape[-1]), names(decided.form)
     for stage in range(OPERATIONS):
         groups: dict[tuple[str, float], list[int]] = {}
         for image in np.flatnonzero(decided.applied[:, stage]).tolist():
-            name = names()[decided.operation[image, stage]]
-            magnitude = strength(name, float(decided.level[image, stage]), side)
-            if _space(side)[name][1] and not decided.positive[image, stage]:
+            name = known[decided.operation[image, stage]]
+            magnitude, signed = strength(decided.form, name, float(decided.level[image, stage]), side)
+            if signed and not decided.positive[image, stage]:
                 magnitude = -magnitude
             groups.setdefault((name, magnitude), []).append(image)
         for (name, magnitude), members in groups.items():

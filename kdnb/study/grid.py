@@ -335,7 +335,10 @@ def _student(
     starts: Mapping[str, Origin],
 ) -> Run:
     own = [teachers[teacher] for teacher in of.teachers]
-    train = profile.student.train if own else profile.alone or profile.student.train
+    train, name = profile.student.train, notation.student(of)
+    if not own:
+        train = profile.alone or train
+        train = train.model_copy(update={"epochs": profile.epochs_of.get(name, train.epochs)})
     objective = profile.objectives[of.objective] if own else None
     spec = _spec(
         profile,
@@ -349,6 +352,6 @@ def _student(
         objective=objective,
         objective_code=objectives.registered_identity(objective.kind) if objective else "",
     )
-    columns = {"run": notation.student(of), "role": "student"} | cell.student_columns(of)
+    columns = {"run": name, "role": "student"} | cell.student_columns(of)
     images = profile.dataset.of_seed(seed)
-    return Run(notation.student(of), spec, columns, images, tuple(teacher.name for teacher in own))
+    return Run(name, spec, columns, images, tuple(teacher.name for teacher in own))

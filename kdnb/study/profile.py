@@ -226,9 +226,9 @@ class Profile(Strict):
     teacher_dataset: DatasetConfig | None = None
     """the teachers', where they are trained on others of the same classes; they are measured on the study's all the same"""
     side: int | None = Field(None, ge=8)
-    """pixels that an image is resized to before a network sees it (the paper: 224); none leaves it as it is"""
-    resize: Literal["bicubic", "bilinear"] = "bicubic"
-    """how whole images get to that side; the released code evaluates with bilinear"""
+    """pixels that an image is resized to before a network sees it (the released code: 224); none leaves it as it is"""
+    resize: augment.Whole = "bicubic"
+    """how whole images get to that side; the released code evaluates bilinear on CIFAR, and with centre-crop on ImageNet"""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1)
     """each trains the whole grid anew; they are the unit of evidence"""
     origins: dict[Name, OriginConfig] = Field(default={})
@@ -244,7 +244,7 @@ class Profile(Strict):
     alone: TrainSpec | None = None
     """how students without teachers are trained, where that is another way"""
     epochs_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default={})
-    """of single teachers, by name, as T1w or T2s; the others have those of `teacher`"""
+    """of single teachers and of students without teachers, by name, as T1w, T2s or Sw; all others have those of their kind"""
     augmentations: dict[Augmentation, Augmentation] = Field(default={})
     """what a word of the grid stands for, where not for the recipe of that name"""
     objectives: dict[Name, Objective] = Field(default={PLAIN: Objective()})
@@ -311,10 +311,14 @@ class Profile(Strict):
                         f"those under origins: {fit}"
                     )
         notation = Notation(self.origin)
-        teachers = {notation.teacher(teacher) for several in self.teacher_sets for teacher in several}
+        single = {notation.teacher(teacher) for several in self.teacher_sets for teacher in several}
+        single |= {notation.student(cell) for cell in self.cells if not cell.teachers}
         for name in self.epochs_of:
-            if name not in teachers:
-                raise ValueError(f"no teacher {name!r} for epochs_of; choose from {', '.join(sorted(teachers))}")
+            if name not in single:
+                raise ValueError(
+                    f"epochs_of names what learns from labels alone, and {name!r} is not among it; choose from "
+                    f"{', '.join(sorted(single))}"
+                )
         if self.readings and not self.recipe:
             raise ValueError("a file with readings names the one that its own values are, as recipe: text")
         if not self.cells and not self.teacher_sets:

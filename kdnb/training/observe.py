@@ -44,7 +44,7 @@ DRAWS = "draws"
 """the split of a study with draws whose images, those of the other draws, are observed in the clean view alone"""
 
 BASE = "base"
-"""the view that the released code's affinity divides by"""
+"""the view that the released code's affinity divides by; `ObserveSpec.base` says which recipe it is"""
 
 TEACHING_BATCH = 128
 
@@ -106,7 +106,8 @@ def observe(
         for places, held in chunks(part.split):
             images = held.to(device)
             for view in shown_as:
-                shown = views_of(images, part.numbers[places], view, measured[0], part.name)
+                recipe = measured[0].observe.base if view == BASE and BASE not in own else view
+                shown = views_of(images, part.numbers[places], recipe, measured[0], part.name)
                 mapped[view].append(shown[torch.isin(places, part.mapped).to(device)])
                 for spec in measured:
                     if view in (*VIEWS, spec.augmentation) or view == BASE:

@@ -125,7 +125,8 @@ class ModelSpec(Strict):
 
 
 class StepSchedule(Strict):
-    """The paper's: the learning rate times `factor` at each milestone, linear warm-up over the first epochs."""
+    """The learning rate times `factor` at each milestone, linear warm-up over the first epochs. The paper's text (app. A) has
+    milestones alone; factor and warm-up are those of its released code (``main.py``), for every schedule in steps."""
 
     kind: Literal["step"] = "step"
     milestones: tuple[int, ...]
@@ -156,6 +157,8 @@ class CosineSchedule(Strict):
     """the rate is constant within an epoch, as in the released code"""
     early: bool = False
     """each epoch has the rate of the next, as in the released code; needs `per_epoch`"""
+    period: int | None = later(None, ge=1)
+    """epochs from the full rate to nothing (T_max), after which it rises again; None: all of the training"""
 
     @model_validator(mode="after")
     def _early_goes_by_epochs(self) -> "CosineSchedule":
@@ -251,6 +254,8 @@ class ObserveSpec(Strict):
     """epochs between looks at the validation set while training (the last epoch always is one)"""
     validate_sample: int = Field(2000, ge=1)
     """how many validation images such a look takes; no more are shown as the dial of augmentation turns"""
+    base: Literal["base", "imagenet-base"] = later("base")
+    """the recipe of the view base, random crops alone, by accuracy on which the released code's affinity divides"""
 
 
 class DatasetId(Strict):
@@ -272,9 +277,9 @@ class RunSpec(Strict):
     origin: Origin = FreshOrigin()
     """what its features start from"""
     side: int | None = Field(None, ge=8)
-    """pixels that an image is resized to before a network sees it (the paper: 224); None leaves it as it is"""
-    resize: Literal["bicubic", "bilinear"] = "bicubic"
-    """how whole images get to that side; the released code evaluates with bilinear"""
+    """pixels that an image is resized to before a network sees it (the released code: 224); None leaves it as it is"""
+    resize: augment.Whole = "bicubic"
+    """how whole images get to that side; the released code evaluates bilinear on CIFAR, and with centre-crop on ImageNet"""
     augmentation: Augmentation
     recipe: str = ""
     """identity of a recipe that a user registered, which changes with its code; empty for those of the package"""

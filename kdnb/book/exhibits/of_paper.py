@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pandas as pd
 
 from kdnb.book import explorers, figures, style
+from kdnb.book import ledger as sizes
 from kdnb.book.cards import paper_card
-from kdnb.book.exhibits.exhibit import Exhibit, signed_r
+from kdnb.book.exhibits.exhibit import Exhibit, exhibit, signed_r
 from kdnb.evidence import paper
 from kdnb.evidence.estimands import MIXED, PAIRS, PURE, STUDENTS, signed
+from kdnb.evidence.results import Results
 
 _WEAK, _STRONG = PURE
 
@@ -132,14 +134,19 @@ def differences() -> Exhibit:
     return Exhibit("differences", frame, caption, "Text and released code", paper_card("differences"))
 
 
-def ledger() -> Exhibit:
-    """Each difference with what it moves and what shows it."""
+@exhibit
+def ledger(found: Results) -> Exhibit:
+    """Each difference with what it moves, how much in these results, and what shows it."""
     items = []
     for each in paper.differences():
         facts = {"text or tables": each.text, "released code": each.code, "what it moves": each.moves}
+        facts["how much"] = sizes.size(each, found)
         rows = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
         rows += f"<dt>shown by</dt><dd><code>{html.escape(each.shows)}</code></dd>"
         what = html.escape(each.what[0].upper() + each.what[1:])
         items.append(f'<details class="kdnb-card kdnb-entry"><summary>{what}</summary><dl>{rows}</dl></details>')
-    caption = "Open an entry for both sides, what it moves, and a command that shows it."
-    return Exhibit("ledger", "".join(items), caption, "Ledger of differences", paper_card("ledger"))
+    caption = (
+        "Open an entry for both sides, what it moves, how much, and a command that shows it. Numbers are means over the "
+        "seeds of these results, or of the paper's tables where it says so; <em>not measured</em> means that nobody knows."
+    )
+    return Exhibit("ledger", "".join(items), caption, "Ledger of differences")

@@ -44,23 +44,32 @@ def settings(found: Results) -> Exhibit:
         if asked.origin != "fresh"
         else "random weights"
     )
+    kept = {"last": "the last epoch", "best": "the epoch best on the validation images"}[train.keep]
+    rise = train.schedule
+    warm = f"{rise.rise:.0%} of the training" if rise.kind == "one-cycle" else f"{rise.warmup_epochs} epochs"
+    stages = {"weak": "crop, flip, rotation", "strong": "crop, flip, AutoAugment, Cutout"}
+    own = {word: asked.augmentations.get(word, word) for word in stages}
+    recipe = {word: stages.get(name, name) for word, name in own.items()}
     momentum = f"{train.momentum:g}{', Nesterov' if train.nesterov else ''}"
     rows = {
-        "input": ("224 × 224", "224 × 224", f"{side} × {side}"),
+        "input": ("not mentioned", "224 × 224", f"{side} × {side}"),
         "teacher": ("ResNet-50", "ResNet-50", asked.teacher.model.name),
         "teachers start from": ("ImageNet weights", "one ImageNet file", origin),
-        "teachers' epochs": ("60", "61; loaded at 45, 61 and 80", str(asked.teacher.train.epochs)),
+        "teachers' epochs": ("60", "61; those loaded 45, 61 or 80", str(asked.teacher.train.epochs)),
         "student": ("ResNet-18", "ResNet-18", asked.student.model.name),
         "students' epochs": ("200", "200", str(train.epochs)),
         "temperature T": ("10", "3", f"{kd.temperature:g}"),
-        "weight of the labels α": ("0.2", "0.6", f"{kd.alpha:g}"),
+        "weight of the labels α": ("0.2, in no equation", "0.6", f"{kd.alpha:g}"),
         "peak learning rate": ("0.1", "0.1", f"{train.learning_rate:g}"),
         "momentum": ("0.9", "0.9", momentum),
         "weight decay": ("not mentioned", "none", f"{train.weight_decay:g}"),
         "batch": ("128", "128", str(train.batch_size)),
         "schedule": ("in steps", "in steps, one epoch early", shape[train.schedule.kind]),
+        "warm-up": ("not mentioned", "8 epochs", warm),
+        "weak views": ("crop, flip, colour jitter", "crop, flip, rotation", recipe["weak"]),
+        "strong views": ("AutoAugment", "crop, flip, AutoAugment, Cutout", recipe["strong"]),
         "teachers' batch norm, while they teach": ("not mentioned", mode["train"], mode[kd.batch_norm]),
-        "weights judged are of": ("not mentioned", "the epoch best on the test set", "the last epoch"),
+        "weights judged are of": ("not mentioned", "the epoch best on the test set, teachers' too", kept),
     }  # fmt: skip
     frame = pd.DataFrame.from_dict(
         rows, orient="index", columns=["the paper's text", "its released code", "these results"]
