@@ -25,6 +25,7 @@ from torch import Tensor
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, overlap, paper
+from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import plain, select
 from kdnb.images import augment
@@ -500,7 +501,7 @@ def _trial(teachers: str, student: str) -> str:
 
 
 def _r(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return signed(value, 2)
 
 
 def _cells(points: pd.DataFrame, x: str, y: str) -> Axes:
