@@ -295,7 +295,7 @@
         picture.src = data.images[at][i];
         picture.alt = `${data.labels[i]}, strength ${level}`;
       });
-      plot(holder, "affinity of the reference against strength", extent, ["strength (0 clean, 1 strong)", "affinity"], (svg, x, y) => {
+      plot(holder, "change in the reference's accuracy against strength", extent, ["strength (0 clean, 1 strong)", "change in accuracy"], (svg, x, y) => {
         if (Object.keys(data.seeds).length > 1) {
           for (const values of Object.values(data.seeds)) svg.append(element("path", { class: "kdnb-thin", d: path(x, y, values) }));
         }
@@ -305,8 +305,8 @@
           element("circle", { class: "kdnb-marker", cx: x(data.strengths[at]), cy: y(data.affinity[at]), r: 7 }),
         );
       });
-      said.textContent = `At strength ${level} the reference's affinity is ${number(data.affinity[at], 3, true)} ` +
-        `(accuracy ${number(data.accuracy[at], 3)}).`;
+      said.textContent = `At strength ${level} the reference's accuracy is ${number(data.accuracy[at], 3)}, ` +
+        `which is ${number(data.affinity[at], 3, true)} from that on clean images.`;
     }
     draw();
     onResize(holder, draw);
