@@ -67,6 +67,7 @@ def test_untrained_teachers_do_more_harm_than_smoothed_labels(found: Results) ->
 
 def test_the_students_augmentation_moves_the_papers_gap_most_but_not_agreement_or_accuracy() -> None:
     """What the page says below the contrasts."""
+    further = {"agreement": 0, "accuracy": 0}
     for dataset in paper.MEASURED:
         moves = {}
         for measure in ("train_validation_gap", "agreement", "accuracy"):
@@ -83,9 +84,11 @@ def test_the_students_augmentation_moves_the_papers_gap_most_but_not_agreement_o
         assert of_pairs("agreement", dataset, "strong+strong", "strong") > of_pairs(
             "agreement", dataset, "weak+weak", "strong"
         )
-        assert 0.6 < moves["agreement"][1] / moves["agreement"][0] < 1.2
+        further["agreement"] += moves["agreement"][1] > moves["agreement"][0]
+        further["accuracy"] += moves["accuracy"][2] > moves["accuracy"][0]
         best = paper.trials(dataset)["accuracy"].groupby(level="teachers").max()
         assert best[list(MIXED)].max() > best[list(PURE)].max()
+    assert further == {"agreement": 2, "accuracy": 2}  # of three data sets
     assert "largest effects by far" not in page("paper")
 
 
@@ -298,6 +301,12 @@ def test_common_weak_views_have_the_papers_sign_as_often_as_own_ones(found: Resu
     said = sentences.common_views(found)
     assert "in 15 of 19 ways with each student on its own views" in said
     assert "10 of 10 (weak), 5 of 15 (clean) and 1 of 10 (strong)" in said
+    favour = {
+        view: select(found.effects, claim="K1", what=f"agreement, common {view} views")["effect"]
+        for view in ("weak", "strong")
+    }
+    assert (favour["weak"] < 0).all()
+    assert (favour["strong"] > 0).all()
 
 
 # -- what was declared -----------------------------------------------------------------------------------------------

@@ -399,7 +399,7 @@ def best_mixed(found: Results) -> str:
     seen = ""
     if len(both) >= SEEDS_FOR_A_VERDICT:
         least = power.smallest_effect(len(both)) * float(np.std(both, ddof=1))
-        seen = f"; {len(both)} seeds that scatter as these do see {signed(least, 4)} in four studies of five"
+        seen = f"; {len(both)} seeds that scatter as these do see {signed(least, 4)} with a probability of {power.CHANCE:g}"
     return (
         f"Mixed minus pure teachers: validation accuracy moves by {_moved(weak)} for weak students and by "
         f"{_moved(strong)} for strong ones, on average by {_moved(both, 4)}. In the paper's tables it is "
@@ -885,7 +885,7 @@ def reruns(profile: str, *again: str) -> Said:
 
 
 def coarser(places: int, *profiles: str) -> Said:
-    """How much mixed pairs of teachers part where maps have fewer places: on the images of the explorers, of one seed each."""
+    """How much less mixed pairs overlap where maps have fewer places: on the explorers' images, of one seed each."""
     moved = []
     for profile in profiles:
         explorer = results.read(results.home() / profile).explorer
