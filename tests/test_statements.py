@@ -253,6 +253,9 @@ def test_the_control_of_halves_is_unequal_and_no_effect_is_claimed(found: Result
         assert "The control is unequal" in said
         assert "no effect of divergence is shown" in said
         assert all(f"{mean:.3f}" in said for mean in means)
+    assert min(sentences._right_of_halves(found, "half-LR")) > max(
+        max(sentences._right_of_halves(found, each)) for each in ("half-LL", "half-RR")
+    )
     shown = page("cause") + sentences.divergence_or_information(found)
     for gone in ("Divergence alone", "half the information", "keeps divergence", "larger part", "keeps the loss"):
         assert gone not in shown
@@ -343,3 +346,13 @@ def test_strong_students_do_not_overfit_their_own_views(found: Results) -> None:
     ).groupby("student")["value"]
     assert gap.max()["strong"] < 0 < gap.min()["weak"]
     assert "keep a small network overfitting" not in page("limits")
+
+
+def test_where_teachers_of_different_halves_know_neither_more_nor_less_no_control_is_called_unequal(
+    found: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = {"half-LR": [0.30, 0.31], "half-LL": [0.29, 0.30], "half-RR": [0.32, 0.33]}
+    monkeypatch.setattr(sentences, "_right_of_halves", lambda found, objective: right[objective])
+    assert "unequal" not in sentences._control(found)
+    right["half-LR"] = [0.28, 0.29]
+    assert "teachers of different halves know less" in sentences._control(found)

@@ -70,8 +70,14 @@
     return { values: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
   }
 
-  const number = (value, digits, sign) =>
-    value === null ? "not defined" : ((sign && value > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
+  // With a sign a number has as many digits as it takes not to read as zero, as kdnb.evidence.estimands.signed has it.
+  function number(value, digits, sign) {
+    if (value === null) return "not defined";
+    if (!sign) return value.toFixed(digits).replace("-", "−");
+    const rounded = Math.abs(value) < 1e-9 ? 0 : value;
+    while (rounded !== 0 && Math.abs(rounded) < 0.5 * 10 ** -digits) digits += 1;
+    return (rounded < 0 ? "−" : "+") + Math.abs(rounded).toFixed(digits);
+  }
 
   // -- pieces of a page ----------------------------------------------------------------------------------------------
 
@@ -527,6 +533,6 @@
     }
   }
 
-  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, signs, ticks };
+  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, number, signs, ticks };
   else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
 })();

@@ -492,8 +492,10 @@ def divergence_or_information(found: Results) -> str:
 def _control(found: Results) -> str:
     """Whether teachers of different halves know as much as those of the same half."""
     right = {objective: _right_of_halves(found, objective) for objective in ("half-LR", "half-LL", "half-RR")}
-    different, left, right_half = right.values()
-    more = _sign([here - max(same) for here, same in zip(different, zip(left, right_half, strict=True), strict=True)])
+    different, *same = right.values()
+    above = _sign([here - max(there) for here, *there in zip(different, *same, strict=True)])
+    below = _sign([here - min(there) for here, *there in zip(different, *same, strict=True)])
+    more = above if above == below else 0
     word = {
         1: "The control is unequal: two different halves make the whole image, and such teachers know more. ",
         -1: "The control is unequal: teachers of different halves know less. ",
@@ -502,8 +504,8 @@ def _control(found: Results) -> str:
     share = [f"{sum(values) / len(values):.3f}" for values in right.values()]
     open_ = " So no effect of divergence is shown: what the teachers know may hide one or make one." if more else ""
     return (
-        f"{word}Together they are right about {share[0]} of the clean validation images with different halves, {share[1]} "
-        f"with two left and {share[2]} with two right halves.{open_}"
+        f"{word}Two teachers together are right about {share[0]} of the clean validation images with different halves, "
+        f"{share[1]} with two left and {share[2]} with two right halves.{open_}"
     )
 
 
