@@ -356,3 +356,48 @@ def test_where_teachers_of_different_halves_know_neither_more_nor_less_no_contro
     assert "unequal" not in sentences._control(found)
     right["half-LR"] = [0.28, 0.29]
     assert "teachers of different halves know less" in sentences._control(found)
+
+
+# -- answers to exercises --------------------------------------------------------------------------------------------
+
+
+def test_error_consistency_moves_students_of_weak_teachers_up_and_no_others(found: Results) -> None:
+    ranks = {
+        measure: clean(found, measure, "ensemble")
+        .xs("kd", level="objective")
+        .xs("A+A", level="origin")
+        .groupby(["teachers", "student"])
+        .mean()
+        .rank()
+        for measure in ("agreement", "error_consistency")
+    }
+    moved = ranks["error_consistency"] - ranks["agreement"]
+    assert set(moved.index[moved > 0]) == {("weak+weak", "weak"), ("weak+weak", "strong")}
+
+
+def test_teachers_matter_to_the_affinity_of_strong_students_more_than_to_that_of_weak_ones(found: Results) -> None:
+    affinity = found.table.query(
+        "role == 'student' and objective == 'kd' and origin == 'A+A' and measure == 'affinity' and form == 'paper' "
+        "and view == 'own'"
+    ).groupby(["seed", "student"])["value"]
+    spread = (affinity.max() - affinity.min()).unstack("student")
+    assert (spread["strong"] > spread["weak"]).all()
+
+
+def test_calibration_error_and_the_gap_differ_between_colours_and_go_two_ways_within_them(found: Results) -> None:
+    error = clean(found, "calibration_error").xs("kd", level="objective").xs("A+A", level="origin")
+    gap = found.table.query(
+        "role == 'student' and objective == 'kd' and origin == 'A+A' and form == 'textbook' and view == 'own' "
+        "and measure == 'train_validation_gap'"
+    )
+    both = pd.DataFrame(
+        {
+            "error": error.groupby(["teachers", "student"]).mean(),
+            "gap": gap.groupby(["teachers", "student"])["value"].mean(),
+        }
+    )
+    mean = both.groupby("student").mean()
+    assert (mean.loc["weak"] > mean.loc["strong"]).all()
+    weak, strong = (both.xs(student, level="student") for student in ("weak", "strong"))
+    assert weak["error"].corr(weak["gap"]) > 0.5
+    assert strong["error"].corr(strong["gap"]) < -0.5
