@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from kdnb.book import cards, exhibits, scorecard
+from kdnb.book import cards, exhibits, scorecard, sentences
 from kdnb.book.explorers import Interactive
 from kdnb.book.style import styled
 from kdnb.evidence import claims, curves, diff, estimands, paper, results
@@ -197,6 +197,8 @@ def test_overlap_by_map_is_what_k4_is_judged_by(profile: str) -> None:
     assert first["mixed − pure"] == estimands.signed(effects[primary.what])
     beyond = effects["attention IoU beyond chance, mixed − pure teachers"]
     assert first["the same beyond chance"] == estimands.signed(beyond)
+    subtracted = sentences._above_chance(results.read(home() / profile))
+    assert first["the same, IoU − chance"] == estimands.signed(float(np.mean(subtracted)))
     for method in ("cam-sum", "cam-true", "grad-cam"):
         assert differences[method]["mixed − pure"] == estimands.signed(effects[f"the same by maps {method}"])
 
@@ -282,13 +284,14 @@ def test_teachers_of_another_start_stand_beside_a_control_and_the_pages_own() ->
     # What the page says of them in its own words.
     for control in (short, adamw):
         assert (apart(control) < 0).all()
-        assert apart(control).mean() == pytest.approx(apart(found).mean() / 2, rel=0.2)
-    twice = shown["all pairs, summed maps"].astype(float)
-    assert twice["<code>cpu-short-adamw</code>"] / twice["<code>cpu-short</code>"] == pytest.approx(2, abs=0.2)
+        assert apart(found).mean() < apart(control).mean()
+        assert apart(control).mean() < apart(imagenet).mean() < 0
+    summed_maps = shown["all pairs, summed maps"].astype(float)
+    assert summed_maps["<code>cpu-short-adamw</code>"] > summed_maps["<code>cpu-short</code>"] + 0.05
     summed = adamw.effects.query("claim == 'K4' and what == 'the same by maps cam-sum'")["effect"]
     assert (summed < 0).all()
     assert len(summed) == 5
-    assert apart(imagenet).mean() * 3 == pytest.approx((apart(short).mean() + apart(adamw).mean()) / 2, rel=0.2)
+    assert (apart(imagenet) < 0).all()
     assert sum(abs(apart(imagenet)) < 0.01) == 1
     by_map = exhibits.by_map("cpu-imagenet").shown
     assert isinstance(by_map, pd.DataFrame)
@@ -350,9 +353,9 @@ def test_what_the_page_says_of_a_seed_trained_again() -> None:
     apart = 1 - alike.astype(float)
     for name in again:
         share = apart[name] / apart["two seeds"]
-        assert share["teachers"] == pytest.approx(0.37, abs=0.02)
-        assert share["students alone"] == pytest.approx(0.8, abs=0.06)
-        assert share["distilled students"] == pytest.approx(0.8, abs=0.06)
+        assert share["teachers"] < 0.5
+        assert 0.7 < share["students alone"] < 1
+        assert 0.7 < share["distilled students"] < 1
 
 
 def test_results_beside_themselves_have_not_moved() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from kdnb.book import explorers as making
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, directions, overlap, paper, results
+from kdnb.evidence import curves, directions, estimands, overlap, paper, results
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain, select
 from kdnb.paths import CHECKOUT as ROOT
@@ -213,6 +213,13 @@ def test_the_script_knows_constant_maps_and_grids_that_are_not_square() -> None:
         assert heat == pytest.approx(overlap.heatmaps(each, 7).flatten().tolist(), abs=1e-6)
     empty = node("return [x.iou([0, 0], [0, 0]), x.chanceIou(0, 0), x.chanceIou(1, 1)];", None)
     assert empty == [1, 1, 1]
+
+
+def test_the_script_shows_a_signed_number_as_python_does() -> None:
+    values = [0.0, 1e-12, -1e-12, -0.0002, 0.0016, -0.4, 0.123456]
+    for digits in (2, 3):
+        shown = node(f"return given.map((value) => x.number(value, {digits}, true));", values)
+        assert shown == [estimands.signed(value, digits) for value in values]
 
 
 def test_the_script_correlates_within_each_seed() -> None:

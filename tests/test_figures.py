@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
 from kdnb.evidence import overlap
+from kdnb.evidence.estimands import PURE, STUDENTS
 from kdnb.evidence.results import Explorer
 from kdnb.evidence.statistics import interval
 from kdnb.evidence.table import COLUMNS
@@ -208,7 +209,7 @@ def test_reliability_diagrams_leave_out_empty_bins(seeds):
             "confidence": place / 10 - 0.05,
             "accuracy": 0.5,
         }
-        for seed, cell, place in product(range(seeds), figures.ENDS, range(1, 11))
+        for seed, cell, place in product(range(seeds), product(PURE, STUDENTS), range(1, 11))
     ]
     assert count(figures.reliability_diagram(pd.DataFrame(rows))) == 2 * 9 * seeds
 
@@ -290,8 +291,8 @@ def test_the_papers_values_stand_as_crosses(table):
 
 
 def test_colour_filling_and_shape_tell_networks_apart(table):
-    by_run = {line.get_label(): line for line in points(figures.by_view(table))}
-    weak, strong = (by_run[named(*cell)["run"]] for cell in figures.ENDS)
+    students = {line.get_label(): line for line in points(figures.by_view(table))}
+    weak, strong = students["weak student"], students["strong student"]
     assert (to_hex(weak.get_color()), weak.get_fillstyle(), weak.get_marker()) == (style.WEAK, "none", "o")
     assert (to_hex(strong.get_color()), strong.get_fillstyle(), strong.get_marker()) == (style.STRONG, "full", "o")
     looks = {line.get_label(): line for line in points(figures.overlap(table))}
@@ -310,7 +311,7 @@ def test_given_axes_are_drawn_on_and_returned(table):
 
 def test_what_results_lack_is_named():
     with pytest.raises(IncompleteError, match=r"teachers 'strong\+strong\+strong'"):
-        figures.by_view(made_table(1, ("", "w")), cells=(("strong+strong+strong", "strong"),))
+        figures.by_view(made_table(1, ("", "w")), teachers=("strong+strong+strong",))
     with pytest.raises(IncompleteError, match="no effect is shown here"):
         figures.strips({})
     with pytest.raises(IncompleteError, match="no student of half-LR"):

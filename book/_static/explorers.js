@@ -70,8 +70,14 @@
     return { values: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
   }
 
-  const number = (value, digits, sign) =>
-    value === null ? "not defined" : ((sign && value > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
+  // With a sign a number has as many digits as it takes not to read as zero, as kdnb.evidence.estimands.signed has it.
+  function number(value, digits, sign) {
+    if (value === null) return "not defined";
+    if (!sign) return value.toFixed(digits).replace("-", "−");
+    const rounded = Math.abs(value) < 1e-9 ? 0 : value;
+    while (rounded !== 0 && Math.abs(rounded) < 0.5 * 10 ** -digits) digits += 1;
+    return (rounded < 0 ? "−" : "+") + Math.abs(rounded).toFixed(digits);
+  }
 
   // -- pieces of a page ----------------------------------------------------------------------------------------------
 
@@ -295,7 +301,7 @@
         picture.src = data.images[at][i];
         picture.alt = `${data.labels[i]}, strength ${level}`;
       });
-      plot(holder, "affinity of the reference against strength", extent, ["strength (0 clean, 1 strong)", "affinity"], (svg, x, y) => {
+      plot(holder, "change in the reference's accuracy against strength", extent, ["strength (0 clean, 1 strong)", "change in accuracy"], (svg, x, y) => {
         if (Object.keys(data.seeds).length > 1) {
           for (const values of Object.values(data.seeds)) svg.append(element("path", { class: "kdnb-thin", d: path(x, y, values) }));
         }
@@ -305,8 +311,8 @@
           element("circle", { class: "kdnb-marker", cx: x(data.strengths[at]), cy: y(data.affinity[at]), r: 7 }),
         );
       });
-      said.textContent = `At strength ${level} the reference's affinity is ${number(data.affinity[at], 3, true)} ` +
-        `(accuracy ${number(data.accuracy[at], 3)}).`;
+      said.textContent = `At strength ${level} the reference's accuracy is ${number(data.accuracy[at], 3)}, ` +
+        `which is ${number(data.affinity[at], 3, true)} from that on clean images.`;
     }
     draw();
     onResize(holder, draw);
@@ -527,6 +533,6 @@
     }
   }
 
-  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, signs, ticks };
+  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, number, signs, ticks };
   else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
 })();

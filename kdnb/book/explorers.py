@@ -25,6 +25,7 @@ from torch import Tensor
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, overlap, paper
+from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import plain, select
 from kdnb.images import augment
@@ -276,8 +277,10 @@ def dial(results: Results) -> Interactive:
     def draw(strength: float) -> str:
         strength = min(strengths, key=lambda there: abs(there - strength))
         value, accuracy = (data[name][strengths.index(strength)] for name in ("affinity", "accuracy"))
-        said = f"At strength {strength:.1f} the reference's affinity is {value:+.3f} (accuracy {accuracy:.3f})."
-        said = said.replace("-", "−")
+        said = (
+            f"At strength {strength:.1f} the reference's accuracy is {accuracy:.3f}, which is {signed(value)} from that on "
+            "clean images."
+        )
         axes = figures.gallery(views[strengths[0]], {f"{strength:.1f}": views[strength]})
         alt = f"{len(places)} images ({', '.join(labels)}), clean and at strength {strength:.1f}."
         return f"{figures.to_svg(axes, alt)}<p>{said}</p>"
@@ -288,7 +291,9 @@ def dial(results: Results) -> Interactive:
         return {"strength": ipywidgets.SelectionSlider(options=strengths, value=data["start"], description="strength")}
 
     table = means.reset_index().assign(strength=lambda frame: frame["strength"].map("{:.1f}".format))
-    alt = "Affinity of the reference network against the strength of augmentation; the table below has the values."
+    alt = (
+        "Accuracy of the reference network − that on clean images, against the strength of augmentation; values below."
+    )
     curve = figures.to_svg(figures.dial_response(rows), alt)
     caption = f"Data: the reference at each strength, mean over the published seeds ({', '.join(data['seeds'])})"
     return Interactive("dial", data, draw(data["start"]) + curve, table, caption, draw, controls)
@@ -500,7 +505,7 @@ def _trial(teachers: str, student: str) -> str:
 
 
 def _r(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return signed(value, 2)
 
 
 def _cells(points: pd.DataFrame, x: str, y: str) -> Axes:

@@ -3,27 +3,32 @@
 No page types a number or a direction. A sentence says how many seeds bear it, and where the results lack what it needs, that.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, Literal, ParamSpec
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, diff, judging, overlap, paper, results, secondary
+from kdnb.evidence import curves, diff, judging, overlap, paper, power, results, secondary
 from kdnb.evidence.claims import FACTOR, PLOTTED
-from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
+from kdnb.evidence.estimands import MIXED, PAIRS, PURE, Association, papers, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL
 from kdnb.evidence.table import plain, select
 from kdnb.study import grid
 from kdnb.study import profile as profiles
 
+VERDICTS = ("supported", "contradicted", "negligible", "inconclusive")
 SEEDS_FOR_A_VERDICT = 5
 SEEDS_FOR_HOLM = 8
 """that nine primaries need: the least p of seven is 1/128, and nine times that is beyond 0.05"""
+MANY, AN_END = 20, 0.1
+"""ways to measure from which an end can be spoken of, and the share of them that it has"""
 
 
 class Said(str):
@@ -73,9 +78,7 @@ def _in_seeds(values: list[float], side: int) -> str:
 def _moved(values: list[float], digits: int = 3) -> str:
     """``+0.012 (2 of 3 seeds)``: the mean, and, of several seeds, how many have its sign."""
     mean = sum(values) / len(values)
-    while 0 < abs(mean) < 0.5 * 10**-digits:  # it would read as zero with a sign
-        digits += 1
-    text = f"{mean:+.{digits}f}".replace("-", "−")
+    text = signed(mean, digits)
     agree = sum(value * mean > 0 for value in values)
     return f"{text} ({agree} of {len(values)} seeds)" if len(values) > 1 else text
 
@@ -128,8 +131,16 @@ def answer(found: Results, key: str) -> Said:
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
     apart = judging.columns_part(claim, select(found.verdicts, claim=key))
-    lines.append(f"{sure} ({found.scale}).{f' The two columns part: {apart}.' if apart else ''}")
-    return Said(" ".join(lines))
+    lines.append(f"{sure} ({found.scale}).{f' The two columns disagree: {apart}.' if apart else ''}")
+    return Said(" ".join(filter(None, [*lines, qualification(found, key)])))
+
+
+def qualification(found: Results, key: str) -> str:
+    """What a reader must know beside a claim's verdict; empty where there is nothing, or the results lack it."""
+    try:
+        return _QUALIFICATIONS[key](found) if key in _QUALIFICATIONS else ""
+    except IncompleteError:
+        return ""
 
 
 @_said
@@ -151,11 +162,7 @@ def summary(found: Results) -> str:
         return f"{words} in every seed{f', and {never} in no seed' if never else ''}" if several else words
 
     verdicts = found.verdicts["verdict"].value_counts()
-    parts = [
-        f"{verdicts.get(word, 0)} {word}"
-        for word in ("supported", "contradicted", "inconclusive")
-        if verdicts.get(word, 0)
-    ]
+    parts = [f"{verdicts.get(word, 0)} {word}" for word in VERDICTS if verdicts.get(word, 0)]
     waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
         f"**{'So far, with' if waiting else 'With'} {seeds_in_words(found)}:** plotted as the paper plots them, "
@@ -178,7 +185,7 @@ def verdicts(found: Results) -> str:
     if judged.empty:
         raise IncompleteError("any claim's primary")
     lines = []
-    for word in ("supported", "contradicted", "inconclusive"):
+    for word in VERDICTS:
         keys = [key for key in judged.index if judged["verdict"][key] == word]
         # what is judged is what a statement says first, not what it takes that for
         named = [f"{key}, {claims[key].statement.partition(':')[0]}" for key in keys]
@@ -196,6 +203,8 @@ def verdicts(found: Results) -> str:
             f"- Judged {len(judged)} at once, by Holm's correction, {passed or 'none'} would be supported"
             f"{'' if passed or len(found.seeds) >= SEEDS_FOR_HOLM else f': that takes {SEEDS_FOR_HOLM} seeds'}."
         )
+    qualified = [f"{key}: {words}" for key in claims if (words := qualification(found, key))]
+    lines += [f"- **Read with care.** {' '.join(qualified)}"] if qualified else []
     return "\n".join(lines)
 
 
@@ -226,7 +235,7 @@ def strongest(found: Results) -> str:
 
 @_said
 def mixed_pairs(found: Results) -> str:
-    """Mixed against pure pairs, by map."""
+    """Mixed against pure pairs, by map, and beyond what the masks' areas give by chance."""
     main = _effects(found, "K4", "attention IoU, mixed − pure teachers, clean training images")
     beyond = _effects(found, "K4", "attention IoU beyond chance, mixed − pure teachers")
     others = {name: _mean(found, "K4", f"the same by maps {name}") for name in ("cam-sum", "cam-true", "grad-cam")}
@@ -238,9 +247,24 @@ def mixed_pairs(found: Results) -> str:
     }[_sign(main)]
     named = f" ({', '.join(alike)})" if alike else ""
     return (
-        f"{overlap} by maps of the predicted class: {_moved(main)}, and {_moved(beyond)} beyond what the masks' areas "
-        f"give by chance. Of the {len(others)} other maps, {len(alike)} agree in sign{named}."
+        f"{overlap} by maps of the predicted class: {_moved(main)} in IoU and {_moved(beyond)} beyond chance, which is "
+        f"(IoU − c) / (1 − c) with c the IoU that masks of these areas have by chance. (The difference IoU − c moves by "
+        f"{_moved(_above_chance(found))}.) Of the {len(others)} other maps, {len(alike)} agree in sign{named}."
     )
+
+
+def _above_chance(found: Results) -> list[float]:
+    """IoU − chance of mixed − pure pairs, on the maps and images that decide K4; a value for each seed."""
+    where = {"role": "ensemble", "form": "textbook", "method": "cam-predicted", "split": "train", "view": "clean"}
+    rows = select(plain(found.table), against="", **where)
+    of = {
+        name: select(rows, measure=name).pivot(index="seed", columns="teachers", values="value")
+        for name in ("attention_iou", "chance_iou")
+    }
+    if not set(PAIRS) <= set(of["chance_iou"]):
+        raise IncompleteError("chance IoU of mixed and pure pairs")
+    above = of["attention_iou"] - of["chance_iou"]
+    return [float(value) for value in above[list(MIXED)].mean(axis=1) - above[list(PURE)].mean(axis=1)]
 
 
 @_said
@@ -287,10 +311,10 @@ def where_asked(found: Results) -> str:
     else:
         turn = "Seeds disagree on some of these signs, so what the images decide is open"
     return (
-        f"Strong minus weak students of the same teachers agree by {_moved(common)} on common clean images, "
-        f"{_moved(weak)} on common weak views and {_moved(strong)} on common strong views. Each on its own views, as "
-        f"the paper measures, it is {_moved(own)} on validation images and {_moved(training)} on training images. "
-        f"{turn}."
+        "Agreement with the teachers, strong minus weak students of the same teachers, mean of the four sets of teachers: "
+        f"{_moved(common)} on common clean images, {_moved(weak)} on common weak views and {_moved(strong)} on common "
+        f"strong views. Each on its own views, as the paper measures: {_moved(own)} on validation images and "
+        f"{_moved(training)} on training images. {turn}."
     )
 
 
@@ -359,12 +383,12 @@ def calibrated(found: Results) -> str:
     clean = _effects(found, "K9", "train–validation gap, clean training images")
     train = _effects(found, "K9", "accuracy on clean training images")
     accuracy = _effects(found, "K2", "validation accuracy")
+    closes = " A gap that closes only because training accuracy falls is no better generalisation."
     return (
         f"Strong minus weak students: the calibration error moves by {_moved(ece)}, and by {_moved(scaled)} once a "
         f"single temperature has been fitted to each. The gap moves by {_moved(gap)} on own training views and by "
-        f"{_moved(clean)} on clean ones. On clean images it is the sum of two parts: training accuracy moves by "
-        f"{_moved(train)} and validation accuracy by {_moved(accuracy)}. A gap that closes only because training "
-        "accuracy falls is no better generalisation."
+        f"{_moved(clean)} on clean ones. That is what training accuracy moves by, {_moved(train)}, minus what validation "
+        f"accuracy moves by, {_moved(accuracy)}.{closes if _sign(clean) == _sign(train) == -1 else ''}"
     )
 
 
@@ -373,10 +397,17 @@ def best_mixed(found: Results) -> str:
     """Mixed against pure teachers, at weak and at strong students."""
     weak = _effects(found, "K8", "validation accuracy, weak students")
     strong = _effects(found, "K8", "validation accuracy, strong students")
+    claim = found.claim_set["K8"].primary
+    assert claim is not None
+    both = _effects(found, "K8", claim.what)
+    seen = ""
+    if len(both) >= SEEDS_FOR_A_VERDICT:
+        least = power.smallest_effect(len(both)) * float(np.std(both, ddof=1))
+        seen = f"; {len(both)} seeds that scatter as these do see {signed(least, 4)} with a probability of {power.CHANCE:g}"
     return (
         f"Mixed minus pure teachers: validation accuracy moves by {_moved(weak)} for weak students and by "
-        f"{_moved(strong)} for strong ones. The paper's own differences are as small, and what five seeds can see is "
-        "about three times that."
+        f"{_moved(strong)} for strong ones, on average by {_moved(both, 4)}. In the paper's tables it is "
+        f"{' / '.join(signed(value, 4) for value in papers(claim).values())}{seen}."
     )
 
 
@@ -385,7 +416,7 @@ def best_mixed(found: Results) -> str:
 
 @_said
 def cause_in_common(found: Results) -> str:
-    """The correlation over all trials, and with the student's augmentation taken off, for IoU and agreement."""
+    """The correlation over all trials, and among students of one augmentation, for IoU and agreement."""
     lines = []
     for key, name in (("K6", "agreement"), ("K5", "attention IoU")):
         claim = found.claim_set[key]
@@ -393,11 +424,21 @@ def cause_in_common(found: Results) -> str:
         assert claim.primary is not None
         values, rest = _effects(found, key, whole.what), _effects(found, key, claim.primary.what)
         lines.append(
-            f"{name} and accuracy: r = {_moved(values, 2)} over all eight trials and {_moved(rest, 2)} with the "
-            f"student's augmentation taken off (the paper's tables: {papers_in_words(whole)} and "
-            f"{papers_in_words(claim.primary)})"
+            f"{name[0].upper()}{name[1:]} and accuracy: r = {_moved(values, 2)} over all eight trials and {_moved(rest, 2)} "
+            f"with the student's augmentation held fixed (the paper's tables: {papers_in_words(whole)} and "
+            f"{papers_in_words(claim.primary)})."
         )
-    return f"{lines[0][0].upper()}{lines[0][1:]}. {lines[1][0].upper()}{lines[1][1:]}."
+        if key == "K6":
+            theirs = zip(papers(whole).values(), papers(claim.primary).values(), strict=True)
+            nearer = [abs(fixed) < abs(free) for free, fixed in theirs]
+            ours = [abs(fixed) < abs(free) for free, fixed in zip(values, rest, strict=True)]
+    lines.append(
+        "If the student's augmentation made the correlation of agreement and accuracy, holding it fixed would move r "
+        f"towards zero. So it does in {sum(nearer)} of {len(nearer)} of the paper's tables, and in {sum(ours)} of "
+        f"{len(ours)} of our seeds"
+        f"{'; in the others r is stronger when it is held fixed' if sum(ours) < len(ours) else ''}."
+    )
+    return " ".join(lines)
 
 
 @_said
@@ -405,18 +446,18 @@ def of_this_image(found: Results) -> str:
     """Answers about the image − mean answers of its class."""
     accuracy = _effects(found, "K6", "answers about the image − mean answers of its class: accuracy")
     agreement = _effects(found, "K6", "answers about the image − mean answers of its class: agreement")
-    signs, of_itself = {_sign(accuracy), _sign(agreement)}, "Here what teachers say of the image itself makes students"
+    signs, of_itself = {_sign(accuracy), _sign(agreement)}, "Here what teachers say about the image makes students"
     if 0 in signs:
         word = "Seeds disagree on one of the two, so neither can be said to follow the other"
     elif signs == {1}:
-        word = f"{of_itself} follow more *and* be right more often: fidelity to it pays"
+        word = f"{of_itself} follow more *and* be right more often: it is worth following"
     elif signs == {-1}:
         word = f"{of_itself} follow less and be right less often"
     else:
         word = "Here following the image's own answer and being right do not rise together"
     return (
-        f"Hearing about each image in place of its class moves accuracy by {_moved(accuracy)} and agreement by "
-        f"{_moved(agreement)}. {word}."
+        f"Targets about each image, in place of class averages, move accuracy by {_moved(accuracy)} and agreement by "
+        f"{_moved(agreement)}. {word}. Class averages also say less, so this sets information and fidelity together."
     )
 
 
@@ -433,7 +474,7 @@ def turning_alpha(found: Results) -> str:
 
 @_said
 def divergence_or_information(found: Results) -> str:
-    """Different − same halves, same halves − whole."""
+    """Different − same halves, same halves − whole, and what the teachers know in each case."""
     different = _effects(found, "K3", "different − same halves: agreement with whole-image answers, clean")
     half = _effects(found, "K3", "same halves − whole images: agreement, clean")
     iou = _effects(
@@ -445,16 +486,56 @@ def divergence_or_information(found: Results) -> str:
         -1: "does make the teachers diverge",
         0: "makes the teachers diverge in some seeds only",
     }[_sign(iou)]
-    larger = {
-        1: "So the larger part of the half-image effect is half the information",
-        -1: "So the larger part of the half-image effect is divergence",
-        0: "Seeds disagree on which of the two is the larger part of the half-image effect",
-    }[_sign([abs(lost) - abs(apart) for lost, apart in zip(half, different, strict=True)])]
     return (
         f"Giving the teachers different halves {checked}: attention IoU moves by {_moved(iou)} against the same half. "
-        f"Divergence alone moves agreement by {_moved(different)} and accuracy by {_moved(accuracy)}; losing half the "
-        f"image, with teachers alike, moves agreement by {_moved(half)}. {larger}."
+        f"Agreement moves by {_moved(different)} and accuracy by {_moved(accuracy)}. {_control(found)} Same halves minus "
+        f"whole images moves agreement by {_moved(half)}; there, too, both what teachers see and where they look change."
     )
+
+
+def _control(found: Results) -> str:
+    """Whether teachers of different halves know as much as those of the same half."""
+    right = {objective: _right_of_halves(found, objective) for objective in ("half-LR", "half-LL", "half-RR")}
+    different, *same = right.values()
+    above = _sign([here - max(there) for here, *there in zip(different, *same, strict=True)])
+    below = _sign([here - min(there) for here, *there in zip(different, *same, strict=True)])
+    more = above if above == below else 0
+    word = {
+        1: "The control is unequal: two different halves make the whole image, and such teachers know more. ",
+        -1: "The control is unequal: teachers of different halves know less. ",
+        0: "",
+    }[more]
+    share = [f"{sum(values) / len(values):.3f}" for values in right.values()]
+    open_ = " So no effect of divergence is shown: what the teachers know may hide one or make one." if more else ""
+    return (
+        f"{word}Two teachers together are right about {share[0]} of the clean validation images with different halves, "
+        f"{share[1]} with two left and {share[2]} with two right halves.{open_}"
+    )
+
+
+def _right_of_halves(found: Results, objective: str) -> list[float]:
+    """Accuracy of two weak teachers together, asked about the halves that they taught with: clean validation images, by seed.
+
+    Their answers are not published; how a student agrees with them is. Let a be the student's accuracy, t theirs, r the share
+    of images that both get right and w = 1 − a − t + r that both get wrong. Then agreement is r + e·w with e the agreement on
+    errors, and error consistency κ·(a + t − 2at) = 2(r − at): two equations for r and t.
+
+    Raises:
+        IncompleteError: no such student, or no errors in common.
+    """
+    where = {"role": "student", "form": "textbook", "split": "validation", "view": "clean", "objective": objective}
+    rows = select(found.table, teachers="weak+weak", **where)
+    by_measure = {
+        name: select(rows, measure=name, against=against).groupby("seed")["value"].first()
+        for name, against in (
+            ("accuracy", ""), ("agreement", "halves"), ("agreement_on_errors", "halves"), ("error_consistency", "halves"),
+        )
+    }  # fmt: skip
+    a, agree, e, kappa = by_measure.values()
+    theirs = (2 * (agree - e * (1 - a)) / (1 + e) - kappa * a) / (kappa * (1 - 2 * a) - 2 * e / (1 + e) + 2 * a)
+    if theirs.empty or not all(map(math.isfinite, theirs)):
+        raise IncompleteError("how students agree with answers to halves")
+    return [float(value) for value in theirs]
 
 
 @_said
@@ -470,17 +551,58 @@ def standardised(found: Results) -> str:
 
 
 @_said
+def pull(found: Results) -> str:
+    """z-score beside two weights of the labels, for a strong student of weak teachers: does it only pull harder?"""
+    strong = select(found.table, role="student", teachers="weak+weak", student="strong", form="textbook")
+    rows = select(strong, split="validation", view="clean", origin="+".join([found.profile.origin] * 2))
+    shown = []
+    for objective, name in (
+        ("kd", f"α = {found.profile.objectives['kd'].alpha:g}"),
+        ("zscore", "z-score"),
+        ("alpha-0.2", "α = 0.2"),
+    ):
+        of = select(rows, objective=objective)
+        agreement, accuracy = (
+            select(of, measure=measure, against=against)["value"]
+            for measure, against in (("agreement", "ensemble"), ("accuracy", ""))
+        )
+        if agreement.empty or accuracy.empty:
+            raise IncompleteError(f"a strong student of two weak teachers with {name}")
+        shown.append(f"{name} gives agreement {agreement.mean():.3f} and accuracy {accuracy.mean():.3f}")
+    return f"For a strong student of two weak teachers, {', '.join(shown)}."
+
+
+@_said
+def softness(found: Results) -> str:
+    """How soft the answers of weak and of strong teachers are, which plain distillation does not match."""
+    rows = select(plain(found.table), role="teacher", measure="entropy", form="textbook", split="train", view="clean")
+    weak, strong = (select(rows, teachers=each)["value"] for each in ("weak", "strong"))
+    if weak.empty or strong.empty:
+        raise IncompleteError("the entropy of weak and of strong teachers")
+    return (
+        f"On clean training images the mean entropy of a teacher's answers is {weak.mean():.2f} nats for weak teachers and "
+        f"{strong.mean():.2f} for strong ones."
+    )
+
+
+@_said
 def content_or_softness(found: Results) -> str:
-    """How much of what teachers give is in what they say."""
+    """How much of what teachers give is in what they say, and what equally soft labels give."""
     whole = [-value for value in _effects(found, "controls", "no teacher − two weak ones: accuracy, strong student")]
-    smooth = [-value for value in _effects(found, "controls", "smoothed labels − vanilla: accuracy")]
+    content = [-value for value in _effects(found, "controls", "smoothed labels − vanilla: accuracy")]
+    softness = [gain - said for gain, said in zip(whole, content, strict=True)]
     shuffled = _effects(found, "controls", "answers to other images − vanilla: accuracy")
     untrained = _effects(found, "controls", "untrained teachers − vanilla: accuracy")
+    word = {
+        1: "so a part of the help is softness",
+        -1: "so softness by itself harms, and what the teachers say is worth more than the whole gain",
+        0: "so seeds disagree on whether softness by itself helps",
+    }[_sign(softness)]
     return (
-        f"Two weak teachers are worth {_moved(whole)} of validation accuracy to a strong student. Against smoothed "
-        f"labels of the same entropy they are still worth {_moved(smooth)}: that part is content. Untrained teachers "
-        f"move accuracy by {_moved(untrained)} and answers to other images by {_moved(shuffled)} compared with the "
-        "real ones."
+        f"Two weak teachers are worth {_moved(whole)} of validation accuracy to a strong student. Compared with smoothed "
+        f"labels of the same entropy they are worth {_moved(content)}: that is content. Smoothed labels compared with no "
+        f"teacher are worth {_moved(softness)}, {word}. Untrained teachers move accuracy by {_moved(untrained)} and "
+        f"answers to other images by {_moved(shuffled)} compared with real teachers."
     )
 
 
@@ -497,12 +619,91 @@ def rulers(found: Results) -> str:
         of = flips[flips["claim"] == row["claim"]]
         if row["claim"] not in one and of["range"].max() > 0.8:
             turns.append(f"{row['claim']} by {of.loc[of['range'].idxmax(), 'choice']}")
+    ends = [f"{key} ({_place(specs, key)})" for key in shares["claim"] if _at_an_end(specs, key)]
     has = "has" if len(one) == 1 else "have"
     said = f"Of {len(shares)} claims, {len(one)} {has} one sign under every way of measuring"
     said += f" ({', '.join(one)})." if one else "."
     if turns:
         said += f" One choice alone all but decides the sign of {', '.join(turns)}."
+    if ends:
+        said += f" The way that was declared lies near an end, counted from the paper's side, in {'; '.join(ends)}."
     return f"{said} Together they were measured in {int(shares['specifications'].sum()):,} ways."
+
+
+def _declared(specs: pd.DataFrame, key: str) -> tuple[int, int]:
+    """The place of the declared way among all, the most on the paper's side first, and how many there are."""
+    ways = curves.over_seeds(select(specs, claim=key))
+    towards = ways["size"] * ways["side"]
+    if not ways["declared"].any():
+        raise IncompleteError(f"the declared way to measure {key}")
+    return int((towards > towards[ways["declared"]].iloc[0]).sum()) + 1, len(ways)
+
+
+def _place(specs: pd.DataFrame, key: str) -> str:
+    place, ways = _declared(specs, key)
+    return f"number {place} of {ways}"
+
+
+def _at_an_end(specs: pd.DataFrame, key: str) -> bool:
+    """Whether the declared way is among the tenth of many that lie furthest to one side."""
+    place, ways = _declared(specs, key)
+    return ways >= MANY and min(place, ways + 1 - place) <= math.ceil(ways * AN_END)
+
+
+@_said
+def common_views(found: Results) -> str:
+    """K1 by the views that students are asked about: in how many ways to measure it has the paper's sign."""
+    ways = curves.over_seeds(curves.of_table(found.table, [found.claim_set["K1"]]))
+    if ways.empty:
+        raise IncompleteError("the cells that K1 compares")
+    count = {str(view): f"{int(of.sum())} of {len(of)}" for view, of in ways.groupby("view")["as_predicted"]}
+    return (
+        f"K1 has the paper's sign in {count['own']} ways with each student on its own views, and on common views in "
+        f"{count['weak']} (weak), {count['clean']} (clean) and {count['strong']} (strong)."
+    )
+
+
+# -- beside a verdict ------------------------------------------------------------------------------------------------
+
+
+def _beside_k6(found: Results) -> str:
+    clean = _effects(found, "K6", "the same with agreement on clean validation images")
+    specs = curves.of_table(found.table, [found.claim_set["K6"]])
+    return (
+        "It was declared on own training views, where agreement is nearly training accuracy; with agreement on clean "
+        f"validation images r is {_moved(clean, 2)}. Among all ways to measure it, counted from the paper's side, the "
+        f"declared one is {_place(specs, 'K6')}."
+    )
+
+
+def _beside_k7(found: Results) -> str:
+    accuracy = _effects(found, "K7", "z-score − vanilla: validation accuracy")
+    return (
+        f"Validation accuracy moves by {_moved(accuracy)}. The scale of the gradient differs as well, so z-score may only "
+        "pull harder."
+    )
+
+
+def _beside_k9(found: Results) -> str:
+    scaled = _effects(found, "K9", "calibration error after fitting one temperature")
+    train, accuracy = (
+        _effects(found, "K9", "accuracy on clean training images"),
+        _effects(found, "K2", "validation accuracy"),
+    )
+    return (
+        "Only the calibration error was judged, not overfitting. After fitting one temperature to each student it moves by "
+        f"{_moved(scaled)}. On clean images training accuracy moves by {_moved(train)}, validation accuracy by "
+        f"{_moved(accuracy)}."
+    )
+
+
+_QUALIFICATIONS: dict[str, Callable[[Results], str]] = {
+    "K3": _control,
+    "K6": _beside_k6,
+    "K7": _beside_k7,
+    "K9": _beside_k9,
+}
+"""what stands beside these verdicts: the control is unequal, or less was judged than the claim says"""
 
 
 # -- beside the claims, without a verdict -----------------------------------------------------------------------------
@@ -574,28 +775,32 @@ def foretold(found: Results) -> str:
 # -- the paper's own tables ------------------------------------------------------------------------------------------
 
 
+_WITHIN: tuple[paper.Within, ...] = ("", "student")
+
+
 def _rs(values: list[float]) -> str:
-    return " / ".join(f"{value:+.2f}".replace("-", "−") for value in values)
+    return " / ".join(signed(value, 2) for value in values)
 
 
 def paper_held_fixed() -> Said:
-    """What stays of agreement and accuracy, and of attention and accuracy, in the paper's tables."""
+    """What stays of agreement, attention and accuracy in the paper's tables with the student's augmentation held fixed."""
 
-    def both(x: str) -> tuple[list[float], list[float], list[float]]:
-        return (
-            [paper.correlation(x, "accuracy", dataset) for dataset in paper.MEASURED],
-            [paper.correlation(x, "accuracy", dataset, "student") for dataset in paper.MEASURED],
-            [paper.correlation_at(x, "accuracy", dataset, "strong") for dataset in paper.MEASURED],
-        )
+    def both(x: str, y: str) -> list[str]:
+        return [_rs([paper.correlation(x, y, dataset, within) for dataset in paper.MEASURED]) for within in _WITHIN]
 
-    every, rest, strong = both("agreement")
-    iou, iou_rest, _ = both("attention_iou")
+    every, rest = both("agreement", "accuracy")
+    iou, iou_rest = both("attention_iou", "accuracy")
+    linked, linked_rest = both("agreement", "attention_iou")
+    weak, strong = (
+        _rs([paper.correlation_at("agreement", "accuracy", dataset, student) for dataset in paper.MEASURED])
+        for student in ("weak", "strong")
+    )
     return Said(
-        f"Over all eight trials agreement and accuracy go against each other: r = {_rs(every)} (CIFAR-100 / its long "
-        f"tail / ImageNet-LT). With the student's augmentation held fixed {_rs(rest)} is left, and among strong "
-        f"students alone r is {_rs(strong)}: those that agree *more* are the better ones. Attention keeps its sign: "
-        f"{_rs(iou)} over all, {_rs(iou_rest)} with students alike. All correlations are ours, from the paper's "
-        "tables."
+        f"Over all eight trials agreement and accuracy go against each other: r = {every} (CIFAR-100 / its long tail / "
+        f"ImageNet-LT). With the student's augmentation held fixed r is {rest}: {weak} among weak students and {strong} "
+        f"among strong ones. Attention IoU and accuracy keep their sign, {iou} over all and {iou_rest} among students with "
+        f"the same augmentation. The link between the two, agreement and attention IoU, does not: {linked} over all, "
+        f"{linked_rest} among students with the same augmentation. All correlations are ours, from the paper's tables."
     )
 
 
@@ -705,7 +910,7 @@ def budget(profile: str) -> Said:
         f"{met} of the three hold."
     )
     if met < len(asked):
-        words += " So the trainings may be too short, and what this study says of accuracy may come of underfitting."
+        words += " So the trainings may be too short, and what this study says of accuracy may reflect underfitting."
     return Said(words)
 
 
@@ -752,7 +957,7 @@ def reruns(profile: str, *again: str) -> Said:
 
 
 def coarser(places: int, *profiles: str) -> Said:
-    """How much mixed pairs of teachers part where maps have fewer places: on the images of the explorers, of one seed each."""
+    """How much less mixed pairs overlap where maps have fewer places: on the explorers' images, of one seed each."""
     moved = []
     for profile in profiles:
         explorer = results.read(results.home() / profile).explorer

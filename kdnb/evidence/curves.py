@@ -11,7 +11,8 @@ claim      what is varied
 K1 K3 K7   the measure of fidelity and its form; views (clean, weak, strong, each student's own); validation or training
            images; in K3 also whether the teachers' answers are about whole images or about the halves that they saw
 K2 K8      the views of the validation images
-K4         map, threshold (0.1 to 0.9), views, images; IoU for each image, over all pixels at once, or beyond chance
+K4         map, threshold (0.1 to 0.9), views, images; IoU for each image, over all pixels at once, or beyond chance:
+           (IoU − c) / (1 − c), where c is the IoU that masks of the same areas have by chance
 K5         the same, and whether the student's augmentation is held fixed
 K6         as K1, and whether the student's augmentation is held fixed
 K9         the form of the calibration error, views, images
@@ -67,7 +68,7 @@ CALIBRATION: dict[str, tuple[str, str]] = {
 VIEWS = ("clean", "weak", "strong", "own")
 SPLITS = ("validation", "train")
 FIXED = {"student": "student's augmentation", "": "nothing"}
-COUNTED = {"per image": "per_image", "all pixels": "pooled", "beyond chance": "chance"}
+COUNTED = {"per image": "per_image", "all pixels": "pooled", "beyond chance": "beyond"}
 
 CHOICES = ("measure", "map", "threshold", "counted", "view", "images", "answers", "held fixed")
 """The choices that a specification makes; one that a claim does not vary is empty."""
@@ -204,7 +205,10 @@ def _of_attention(found: Results, index: Index) -> list[dict[str, object]]:
     table = found.specifications
     origin = found.table.loc[found.table["role"] == "teacher", "origin"].iloc[0]
     table = table[table["teachers"].isin(PAIRS) & (table["origin"] == f"{origin}+{origin}")]
-    table = table.assign(chance=table["per_image"] - table["chance"], threshold=table["threshold"].map("{:.1f}".format))
+    table = table.assign(
+        beyond=((table["per_image"] - table["chance"]) / (1 - table["chance"])).where(table["chance"] < 1, 0.0),
+        threshold=table["threshold"].map("{:.1f}".format),
+    )
     trials = [Cell(pair, student) for pair in PAIRS for student in STUDENTS]
     for seed in index.seeds:
         accuracy = [index.value(seed, cell, ACCURACY) for cell in trials]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Results, differing
 
 COLUMNS = (
@@ -95,11 +96,11 @@ def _effect(row: dict[str, Any], side: str) -> str:
     value = row.get(side)
     if value is None or pd.isna(value):
         return "–"
-    shown = f"{value:+.3f}"
+    shown = signed(value)
     if not pd.isna(row[f"{side}_low"]):
-        shown += f" [{row[f'{side}_low']:+.3f}, {row[f'{side}_high']:+.3f}]"
+        shown += f" [{signed(row[f'{side}_low'])}, {signed(row[f'{side}_high'])}]"
     judged = f", {row[f'{side}_verdict']}" if row[f"{side}_verdict"] else ""
-    return f"{shown}{judged}".replace("-", "−")
+    return f"{shown}{judged}"
 
 
 RULE = (

@@ -227,6 +227,13 @@ def papers_in_words(estimand: Estimand) -> str:
     return " / ".join(signed(value) for value in papers(estimand).values())
 
 
-def signed(value: float) -> str:
-    """``−0.012``, with a sign that is as wide as +."""
-    return f"{value:+.3f}".replace("-", "−")
+def signed(value: float, digits: int = 3) -> str:
+    """``−0.012``, with a sign that is as wide as +, and as many digits as it takes not to read as zero.
+
+    >>> signed(-0.012), signed(-0.0002), signed(0.0), signed(-0.77, 2)
+    ('−0.012', '−0.0002', '+0.000', '−0.77')
+    """
+    value = 0.0 if abs(value) < 1e-9 else value  # what is left of sums that cancel
+    while 0 < abs(value) < 0.5 * 10**-digits:
+        digits += 1
+    return f"{value:+.{digits}f}".replace("-", "−")

@@ -18,6 +18,7 @@ from kdnb.book import figures
 from kdnb.book.cards import card
 from kdnb.book.explorers import Interactive
 from kdnb.errors import IncompleteError
+from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain
 
@@ -100,4 +101,4 @@ def of_two_teachers(found: Results) -> pd.DataFrame:
 
 def signed_r(value: float) -> str:
     """A correlation in two decimals, with its sign."""
-    return f"{value:+.2f}".replace("-", "−")
+    return signed(value, 2)

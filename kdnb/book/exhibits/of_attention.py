@@ -33,8 +33,9 @@ def views(found: Results) -> Exhibit:
 def dial(found: Results) -> Exhibit:
     """A slider from clean to strong: images under it, and how well a network that knows only clean images recognises them."""
     caption = (
-        "Turn the dial from the clean image to the strong recipe. The curve is what a network that was trained on "
-        "clean images loses on such views."
+        "Turn the dial from the clean image to the strong recipe. The curve is the accuracy on such views of a network that "
+        "was trained on clean images, minus its accuracy on clean images: affinity as first defined, a difference. (The "
+        "paper's is a ratio, and the student's own.)"
     )
     return Exhibit("dial", explorers.dial(found), caption, "A slider of augmentation strength with images and a curve.")
 

@@ -1,25 +1,39 @@
 """How closely students follow their teachers, and how well they generalise."""
 
+import pandas as pd
+
 from kdnb.book import explorers, figures, style
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit, of_two_teachers
+from kdnb.errors import IncompleteError
 from kdnb.evidence import curves
+from kdnb.evidence.estimands import PAIRS, STUDENTS
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain
 
 
+def _sets(table: pd.DataFrame) -> list[str]:
+    """The sets of two teachers that both students have."""
+    students = plain(table)
+    students = students[(students["role"] == "student") & students["teachers"].isin(PAIRS)]
+    both = students.groupby("teachers")["student"].nunique()
+    if not (both == len(STUDENTS)).any():
+        raise IncompleteError("the grid has no weak and strong student of the same two teachers")
+    return [pair for pair in PAIRS if both.get(pair) == len(STUDENTS)]
+
+
 @exhibit
-def same_views(found: Results, teachers: str = "weak+weak") -> Exhibit:
-    """Agreement of a weak and a strong student of the same teachers, both on the same images."""
-    cells = ((teachers, "weak"), (teachers, "strong"))
-    drawn = figures.by_view(found.table, cells=cells)
+def same_views(found: Results) -> Exhibit:
+    """Agreement of weak and strong students of the same teachers on the same images, the mean over the sets of teachers."""
+    sets = _sets(found.table)
+    drawn = figures.by_view(found.table, teachers=sets)
     caption = (
-        "A weak and a strong student of the same two teachers, asked about the same images. Compare the two colours "
-        "above one view: same images, so only the student differs. Then compare the blue point above weak views with "
-        "the orange one above strong: that is each student on its own views, as the paper measures, and the images "
-        "differ too."
+        f"Weak and strong students of the same two teachers, asked about the same images: the mean over {len(sets)} sets of "
+        "teachers, a point for each seed. Compare the two colours above one view: same images, so only the student differs. "
+        "Then compare the blue point above weak views with the orange one above strong: that is each student on its own "
+        "views, as the paper measures, and the images differ too."
     )
-    alt = "Agreement with the teachers on clean, weak and strong views, of a weak and a strong student, a point for each seed."
-    return Exhibit(f"same-views-{teachers.split('+')[0]}", drawn, caption, alt)
+    alt = "Agreement with the teachers on clean, weak and strong views, of weak and strong students, a point for each seed."
+    return Exhibit("same-views", drawn, caption, alt)
 
 
 @exhibit
@@ -44,11 +58,16 @@ def by_trial(found: Results, measure: str, view: str = "clean", split: str = "va
     against = "ensemble" if measure in curves.OF_BOTH else ""
     drawn = figures.by_cell(of_two_teachers(found), measure, view=view, against=against, split=split)
     label = style.LABELS.get(measure, measure)
-    caption = (
-        f"{label[0].upper()}{label[1:]} of each of the eight trials, a point for each seed. Compare colours above one "
-        "pair of teachers for the student's augmentation, and places of one colour for the teachers'."
+    images = "validation images" if split == "validation" else "training images"
+    seen = {"clean": f"clean {images}", "own": f"each student's own views of the {images}"}.get(
+        view, f"{view} views of the {images}"
     )
-    return Exhibit(f"trials-{measure}", drawn, caption, f"{label} of the eight trials, a point for each seed.")
+    caption = (
+        f"{label[0].upper()}{label[1:]} of each of the eight trials, on {seen}, a point for each seed. Compare colours above "
+        "one pair of teachers for the student's augmentation, and places of one colour for the teachers'."
+    )
+    alt = f"{label} of the eight trials on {seen}, a point for each seed."
+    return Exhibit(f"trials-{measure}", drawn, caption, alt)
 
 
 @exhibit
@@ -81,13 +100,14 @@ def learning(found: Results) -> Exhibit:
 @exhibit
 def reliability(found: Results) -> Exhibit:
     """Accuracy against confidence."""
-    cells = (("weak+weak", "weak"), ("weak+weak", "strong"))
-    drawn = figures.reliability_diagram(found.reliability, cells)
+    sets = _sets(found.table)
+    drawn = figures.reliability_diagram(found.reliability, sets)
     caption = (
-        "How often a student is right (up) when it is so sure (across), on clean validation images, of a weak and a "
-        "strong student of weak teachers. Below the diagonal a network is too sure of itself, above it too modest."
+        "How often students are right (up) when they are so sure (across), on clean validation images: weak and strong "
+        f"students, {len(sets)} sets of two teachers together. Below the diagonal a network is too sure of itself, above it "
+        "too modest."
     )
-    return Exhibit("reliability", drawn, caption, "Reliability diagram of a weak and a strong student.")
+    return Exhibit("reliability", drawn, caption, "Reliability diagram of weak and strong students.")
 
 
 @exhibit

@@ -29,7 +29,8 @@ def class_mean(found: Results) -> Exhibit:
     }
     caption = (
         "The teachers' answer about this very image, and in its place their mean answer about its class, as soft as "
-        "the other on average. What moves between two rows of the same teachers is what was said of the image itself. "
+        "the other on average. What moves between two rows of the same teachers is what was said of the image itself: class "
+        "averages lower fidelity, and say less. "
         "Agreement is with the teachers' real answers."
     )
     return _objectives(found, "class-mean", rows, caption)
@@ -66,7 +67,7 @@ def alpha(found: Results) -> Exhibit:
         raise IncompleteError("the grid has no second α; add an objective such as alpha-0.2: {alpha: 0.2}")
     caption = (
         "The same strong student of the same weak teachers, as the labels weigh more (right) and the teachers less. "
-        "Only the loss changes: fidelity is set, and accuracy answers."
+        "Only the loss changes: fidelity is set, and accuracy responds."
     )
     drawn = figures.dose(points[["alpha", "seed", "accuracy", "agreement"]])
     return Exhibit("alpha", drawn, caption, "Accuracy and agreement against α, a line for each seed.")
@@ -83,8 +84,9 @@ def halves(found: Results) -> Exhibit:
     }
     caption = (
         "Students of two weak teachers that saw, while they taught, whole images, different halves, or the same half. "
-        "Agreement is with the teachers' answers about whole images. Every half takes information away; only different "
-        "halves make the teachers diverge. Compare the second row with the third and fourth."
+        "Agreement is with the teachers' answers about whole images. Different halves make the teachers diverge, and together "
+        "they are the whole image; the same half twice is neither. So the second row differs from the third and fourth in "
+        "two things."
     )
     return _objectives(found, "halves", rows, caption)
 

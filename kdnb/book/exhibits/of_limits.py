@@ -160,7 +160,7 @@ def by_map(profile: str) -> Exhibit:
 
     lines, less = {}, 0
     for method, name in MAPS.items():
-        of, beyond = by_teachers("attention_iou", method), by_teachers("excess_iou", method)
+        of, chance, beyond = (by_teachers(name, method) for name in ("attention_iou", "chance_iou", "excess_iou"))
         if of.empty:
             continue
         less += _mixed(of) < _pure(of)
@@ -169,12 +169,13 @@ def by_map(profile: str) -> Exhibit:
             "two strong": f"{of['strong+strong']:.3f}",
             "mixed": f"{_mixed(of):.3f}",
             "mixed − pure": signed(_mixed(of) - _pure(of)),
+            "the same, IoU − chance": signed(_mixed(of - chance) - _pure(of - chance)),
             "the same beyond chance": signed(_mixed(beyond) - _pure(beyond)),
         }
     caption = (
         f"Attention IoU of pairs of teachers in {profile} ({seeds_in_words(other)}, exploratory), on clean training images, "
-        "by kind of map. A mixed pair has a weak and a strong teacher; beyond chance is what is left when the IoU of masks of "
-        f"the same areas in chance places is taken off. Mixed pairs overlap less by {less} of {len(lines)} kinds."
+        "by kind of map. A mixed pair has a weak and a strong teacher. Beyond chance is (IoU − c) / (1 − c), where c is "
+        f"the IoU that masks of the same areas have by chance. Mixed pairs overlap less by {less} of {len(lines)} kinds."
     )
     frame = pd.DataFrame.from_dict(lines, orient="index")
     return Exhibit(

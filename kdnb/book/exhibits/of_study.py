@@ -37,10 +37,10 @@ def settings(found: Results) -> Exhibit:
     asked, kd = found.profile, found.profile.objectives["kd"]
     train, explorer = asked.student.train, found.explorer
     side = asked.side or explorer.images.shape[-1]
-    shape = {"one-cycle": "up, then down to nothing", "cosine": "cosine", "step": "in steps"}
+    shape = {"one-cycle": "linear warm-up, cosine decay", "cosine": "cosine", "step": "in steps"}
     mode = {"eval": "fixed", "train": "in training mode"}
     origin = (
-        "an own network, pretrained on images that the study leaves out"
+        "our own network, pretrained on images that the study leaves out"
         if asked.origin != "fresh"
         else "random weights"
     )

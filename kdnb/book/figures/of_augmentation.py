@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from kdnb.book.figures.drawing import bare, in_style, legend, looks_of, own_axes, seed_points, zero_line
-from kdnb.book.style import LABELS, LINES, WIDTH
+from kdnb.book.style import LINES, WIDTH
 from kdnb.evidence.table import select
 
 
@@ -44,7 +44,8 @@ def gallery(images: Tensor, rows: Mapping[str, Tensor], ax: Axes | None = None) 
 
 @in_style
 def dial_response(dial: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Affinity (accuracy on views − accuracy on clean images) against the strength of augmentation, a line a network.
+    """Affinity as first defined (accuracy on views − accuracy on clean images) against the strength of augmentation, a line a
+    network.
 
     Args:
         dial: columns as `kdnb.evidence.results.Results.dial`; a line for each run in it.
@@ -59,6 +60,6 @@ def dial_response(dial: pd.DataFrame, ax: Axes | None = None) -> Axes:
         for strength, group in rows.groupby("strength"):
             seed_points(ax, float(str(strength)), group["affinity"].tolist(), shown, spread=0.0, bar=0.015)
     ax.set_xlabel("strength of augmentation (0 clean, 1 strong)")
-    ax.set_ylabel(LABELS["affinity"])
+    ax.set_ylabel("change in accuracy from clean images")
     legend(ax, handles, columns=len(looks))
     return ax

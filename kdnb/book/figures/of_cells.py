@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kdnb.book.figures.drawing import (
-    ENDS,
     in_style,
     legend,
     name_teachers,
@@ -19,6 +18,7 @@ from kdnb.book.figures.drawing import (
     zero_line,
 )
 from kdnb.book.style import LABELS, LINES, NEUTRAL, look
+from kdnb.evidence.estimands import PURE, STUDENTS
 from kdnb.evidence.table import plain, select
 
 
@@ -92,24 +92,29 @@ def _cells(
 def by_view(
     table: pd.DataFrame,
     measure: str = "agreement",
-    cells: Sequence[tuple[str, str]] = ENDS,
+    teachers: Sequence[str] = PURE,
     against: str = "ensemble",
     ax: Axes | None = None,
 ) -> Axes:
-    """A measure of students on clean, weak and strong views of the validation images.
+    """A measure of weak and of strong students on clean, weak and strong views of the validation images, the mean over sets of
+    teachers.
 
     Args:
-        cells: (teachers, student), as the table's columns have them.
+        teachers: these sets, as the table's column has them.
+
+    Raises:
+        IncompleteError: one of them has no such student.
     """
     ax, table = own_axes(ax), plain(table)
     views = ("clean", "weak", "strong")
-    for (teachers, student), shift, line in zip(cells, np.linspace(-0.12, 0.12, len(cells)), LINES, strict=False):
-        shown, means = look(student, "o" if teachers else "^"), []
-        where = {"role": "student", "teachers": teachers, "student": student, "form": "textbook", "split": "validation"}
+    for student, shift, line in zip(STUDENTS, (-0.12, 0.12), LINES, strict=False):
+        shown, means = look(student, "o"), []
+        where = {"role": "student", "student": student, "form": "textbook", "split": "validation", "against": against}
         for place, view in enumerate(views):
-            rows = rows_of(table, measure=measure, view=view, against=against, **where)
-            seed_points(ax, place + shift, rows["value"].tolist(), shown, label=rows["run"].iloc[0], spread=0.05)
-            means.append(float(rows["value"].mean()))
+            rows = [rows_of(table, measure=measure, view=view, teachers=each, **where) for each in teachers]
+            values = pd.concat(rows).groupby("seed")["value"].mean()
+            seed_points(ax, place + shift, values.tolist(), shown, label=f"{student} student", spread=0.05)
+            means.append(float(values.mean()))
         ax.plot(np.arange(len(views)) + shift, means, color=shown["color"], linestyle=line, linewidth=1.2)
     ax.set_xticks(range(len(views)), [f"{view} views" for view in views])
     ax.set_xlim(-0.4, len(views) - 0.6)

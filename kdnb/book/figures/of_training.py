@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from kdnb.book.figures.drawing import ENDS, in_style, legend, own_axes, rows_of
 from kdnb.book.style import LINES, NEUTRAL, SEEDS, look
+from kdnb.evidence.estimands import PURE, STUDENTS
 from kdnb.evidence.table import plain
 
 
@@ -58,28 +59,40 @@ def pilot_curves(curves: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 @in_style
 def reliability_diagram(
-    reliability: pd.DataFrame, cells: Sequence[tuple[str, str]] = ENDS, view: str = "clean", ax: Axes | None = None
+    reliability: pd.DataFrame, teachers: Sequence[str] = PURE, view: str = "clean", ax: Axes | None = None
 ) -> Axes:
-    """Accuracy against confidence in ten bins, a point for each bin that is not empty and each seed; the line pools seeds.
-    Above the diagonal a network is too modest, below it too sure.
+    """Accuracy against confidence of weak and of strong students, in ten bins that pool sets of teachers: a point for each bin
+    that is not empty and each seed; the line pools seeds. Above the diagonal a network is too modest, below it too sure.
 
     Args:
         reliability: as `kdnb.evidence.results.Results.reliability`.
-        cells: (teachers, student), as the table's columns have them.
+        teachers: these sets, as the table's column has them.
+
+    Raises:
+        IncompleteError: one of them has no such student.
     """
     ax = own_axes(ax, 4.2)
     ax.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1.2)
-    for (teachers, student), line in zip(cells, LINES, strict=False):
-        rows = rows_of(plain(reliability), role="student", teachers=teachers, student=student, view=view)
-        rows = rows[rows["count"] > 0]
-        run, shown = rows["run"].iloc[0], look(student, "o" if teachers else "^")
-        pooled = rows[["confidence", "accuracy"]].mul(rows["count"], axis=0).groupby(rows["bin"]).sum()
-        pooled = pooled.div(rows.groupby("bin")["count"].sum(), axis=0)
+    for student, line in zip(STUDENTS, LINES, strict=False):
+        where = {"role": "student", "student": student, "view": view}
+        rows = pd.concat([rows_of(plain(reliability), teachers=each, **where) for each in teachers])
+        shown = look(student, "o")
+        pooled, of_seed = _pooled(rows, ["bin"]), _pooled(rows, ["seed", "bin"])
         ax.plot(pooled["confidence"], pooled["accuracy"], color=shown["color"], linestyle=line)
-        ax.plot(rows["confidence"], rows["accuracy"], linestyle="none", label=run, gid=SEEDS, **shown)
+        ax.plot(
+            of_seed["confidence"], of_seed["accuracy"], linestyle="none", label=f"{student} student", gid=SEEDS, **shown
+        )
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("confidence")
     ax.set_ylabel("accuracy")
     legend(ax)
     return ax
+
+
+def _pooled(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """confidence and accuracy of the images of several bins together; bins without any are left out."""
+    sums = rows[["confidence", "accuracy"]].mul(rows["count"], axis=0).assign(count=rows["count"])
+    sums = sums.groupby([rows[name] for name in by]).sum()
+    sums = sums[sums["count"] > 0]
+    return sums[["confidence", "accuracy"]].div(sums["count"], axis=0)
