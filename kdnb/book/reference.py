@@ -18,10 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kdnb.book import opening
-from kdnb.evidence import claims, results, sampling
+from kdnb.evidence import claims, judging, results, sampling
 from kdnb.evidence import power as power_of
 from kdnb.evidence.estimands import papers, papers_in_words, signed
-from kdnb.evidence.judging import columns_part
 from kdnb.study import cost as costs
 from kdnb.study import grid, profile
 from kdnb.training import spec
@@ -244,22 +243,25 @@ def seeds(folder: Path) -> str:
             parts.append(f"| {column} | {what} | {_SIGNS[estimand.predicted]} | {' | '.join(shown)} | {paper} |")
         parts.append("")
         if claim.primary is not None:
-            parts += [_judged(judged[(judged["claim"] == claim.key) & judged["primary"]].iloc[0])]
+            of_claim = judged[judged["claim"] == claim.key]
+            parts += [_judged(claim, of_claim)]
             over_images = sampling.intervals(found, claim.primary)
             if over_images:
                 ranges = [f"seed {seed} {signed(low)} to {signed(high)}" for seed, (low, high) in over_images.items()]
                 parts.append(
                     f"Other validation images would give: {'; '.join(ranges)} (95 %, paired bootstrap over images)."
                 )
-            apart = columns_part(claim, judged[judged["claim"] == claim.key])
-            parts += [f"The columns part: {apart}." if apart else "", ""]
+            apart = judging.columns_disagree(claim, of_claim)
+            parts += [f"The columns disagree: {apart}." if apart else "", ""]
     return "\n".join(parts)
 
 
-def _judged(row: pd.Series) -> str:
+def _judged(claim: claims.Claim, of_claim: pd.DataFrame) -> str:
+    row = of_claim[of_claim["primary"]].iloc[0]
     ends = "" if math.isnan(row["low"]) else f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
     return (
-        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
+        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: "
+        f"**{judging.said(claim, row, of_claim)}**."
     )
 
 

@@ -59,9 +59,13 @@ def _column(found: Results, claim: Claim, estimand: Estimand, title: str) -> str
 def _badge(found: Results, claim: Claim, estimand: Estimand, values: Sequence[float]) -> tuple[str, str]:
     """Its words, and which of four kinds it is."""
     if estimand is claim.primary:
-        row = select(found.verdicts, claim=claim.key, what=estimand.what).iloc[0]
-        seeds = f", {len(values)} of 5 seeds" if len(values) < 5 else ""
-        return f"{row['verdict']}{seeds} ({found.scale})", str(row["verdict"])
+        of_claim = select(found.verdicts, claim=claim.key)
+        row, least = select(of_claim, what=estimand.what).iloc[0], found.claim_set.seeds or 5
+        seeds = f", {len(values)} of {least} seeds" if len(values) < least else ""
+        plain = row["verdict"] in ("supported", "contradicted") and not claim.instead
+        return f"{judging.said(claim, row, of_claim)}{seeds} ({found.scale})", row[
+            "verdict"
+        ] if plain else "inconclusive"
     if estimand.predicted is None:
         return "the paper names no sign", "inconclusive"
     agree = sum(value * estimand.predicted > 0 for value in values)
@@ -116,9 +120,9 @@ def _behind(found: Results, claim: Claim) -> str:
         if papers(estimand):
             says += f". The paper's own: {papers_in_words(estimand)} (CIFAR-100, its long tail, ImageNet-LT)"
         rows.append(f"<dt>{title}</dt><dd>{says}.</dd>")
-    apart = judging.columns_part(claim, judged) if not judged.empty else ""
+    apart = judging.columns_disagree(claim, judged) if not judged.empty else ""
     rows.append(f"<dt>against it</dt><dd>{html.escape(claim.contradiction)}.</dd>")
-    rows += [f"<dt>the columns part</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
+    rows += [f"<dt>the columns disagree</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
     rows += [f"<dt>note</dt><dd>{html.escape(claim.note)}.</dd>"] if claim.note else []
     rows.append(f"<dt>scale</dt><dd>{html.escape(found.scale)}; profile {html.escape(found.profile.name)}.</dd>")
     return f'<details class="kdnb-card"><summary>{claim.key}: the numbers behind it</summary><dl>{"".join(rows)}</dl></details>'

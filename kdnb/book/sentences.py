@@ -120,11 +120,14 @@ def answer(found: Results, key: str) -> Said:
         f"*{FACTOR.capitalize()}* ({primary.what}): {shown}. The paper's account makes it {side}; it is "
         f"{_in_seeds(values, primary.predicted or 1)}."
     )
-    sure = f"**{judged['verdict'].capitalize()}** by the rule that was declared beforehand"
+    of_claim = select(found.verdicts, claim=key)
+    verdict, _, qualified = judging.said(claim, judged, of_claim).partition("; ")
+    sure = f"**{verdict[0].upper() + verdict[1:]}** by the rule that was declared beforehand"
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
-    apart = judging.columns_part(claim, select(found.verdicts, claim=key))
-    lines.append(f"{sure} ({found.scale}).{f' The two columns part: {apart}.' if apart else ''}")
+    lines.append(f"{sure} ({found.scale}){f': {qualified}' if qualified else ''}.")
+    apart = judging.columns_disagree(claim, of_claim)
+    lines += [f"The two columns disagree: {apart}."] if apart else []
     return Said(" ".join(lines))
 
 
@@ -146,12 +149,8 @@ def summary(found: Results) -> str:
         never = int((share == 0).sum())
         return f"{words} in every seed{f', and {never} in no seed' if never else ''}" if several else words
 
-    verdicts = found.verdicts["verdict"].value_counts()
-    parts = [
-        f"{verdicts.get(word, 0)} {word}"
-        for word in ("supported", "contradicted", "inconclusive")
-        if verdicts.get(word, 0)
-    ]
+    words = [_word(word) for word in found.verdicts["verdict"]]
+    parts = [f"{words.count(word)} {word}" for word in _WORDS if word in words]
     waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
         f"**{'So far, with' if waiting else 'With'} {seeds_in_words(found)}:** plotted as the paper plots them, "
@@ -166,26 +165,28 @@ def summary(found: Results) -> str:
     return sentence
 
 
+_WORDS = ("supported", "contradicted", "negligible", "inconclusive")
+
+
+def _word(verdict: str) -> str:
+    """``negligible`` of ``negligible (contradicted by sign)``."""
+    return verdict.partition(" (")[0]
+
+
 @_said
 def verdicts(found: Results) -> str:
-    """Which claims have which verdict, which effects are as good as none, and what judging several at once does to that."""
+    """Which claims have which verdict, and what judging several at once does to that."""
     judged = found.verdicts[found.verdicts["verdict"] != ""].set_index("claim")
     claims = {key: found.claim_set[key] for key in judged.index}
     if judged.empty:
         raise IncompleteError("any claim's primary")
     lines = []
-    for word in ("supported", "contradicted", "inconclusive"):
-        keys = [key for key in judged.index if judged["verdict"][key] == word]
+    for word in _WORDS:
+        keys = [key for key in judged.index if _word(judged["verdict"][key]) == word]
         # what is judged is what a statement says first, not what it takes that for
         named = [f"{key}, {claims[key].statement.partition(':')[0]}" for key in keys]
         if named:
             lines.append(f"- **{word.capitalize()}:** {'; '.join(named)}.")
-    small = [key for key, claim in claims.items() if judging.as_good_as_none(claim, judged.loc[key])]
-    if small:
-        lines.append(
-            f"- Whatever their sign, the effects that decide {', '.join(small)} are as good as none: their intervals lie "
-            "within the margins that were declared."
-        )
     if len(found.seeds) >= SEEDS_FOR_A_VERDICT:
         passed = int((judged["p_holm"] <= LEVEL).sum())
         lines.append(
