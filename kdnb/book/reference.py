@@ -258,10 +258,11 @@ def seeds(folder: Path) -> str:
 
 def _judged(claim: claims.Claim, of_claim: pd.DataFrame) -> str:
     row = of_claim[of_claim["primary"]].iloc[0]
+    verdict, _, qualified = judging.said(claim, row, of_claim).partition("; ")
     ends = "" if math.isnan(row["low"]) else f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
     return (
-        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: "
-        f"**{judging.said(claim, row, of_claim)}**."
+        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{verdict}**"
+        f"{'; ' * bool(qualified)}{qualified}."
     )
 
 

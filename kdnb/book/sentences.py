@@ -12,7 +12,7 @@ from torch import Tensor
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, diff, judging, overlap, paper, results
-from kdnb.evidence.claims import FACTOR, PLOTTED
+from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
 from kdnb.evidence.estimands import PAIRS, Association, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL
@@ -122,7 +122,9 @@ def answer(found: Results, key: str) -> Said:
     )
     of_claim = select(found.verdicts, claim=key)
     verdict, _, qualified = judging.said(claim, judged, of_claim).partition("; ")
-    sure = f"**{verdict[0].upper() + verdict[1:]}** by the rule that was declared beforehand"
+    sure = f"**{verdict[0].upper() + verdict[1:]}**"
+    if not (claim.instead and verdict.endswith(claim.instead)):
+        sure += " by the rule that was declared beforehand"
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
     lines.append(f"{sure} ({found.scale}){f': {qualified}' if qualified else ''}.")
@@ -149,7 +151,8 @@ def summary(found: Results) -> str:
         never = int((share == 0).sum())
         return f"{words} in every seed{f', and {never} in no seed' if never else ''}" if several else words
 
-    words = [_word(word) for word in found.verdicts["verdict"]]
+    judged = found.verdicts[found.verdicts["verdict"] != ""]
+    words = [judging.word(found.claim_set[row["claim"]], row["verdict"]) for row in judged.to_dict("records")]
     parts = [f"{words.count(word)} {word}" for word in _WORDS if word in words]
     waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
@@ -168,9 +171,10 @@ def summary(found: Results) -> str:
 _WORDS = ("supported", "contradicted", "negligible", "inconclusive")
 
 
-def _word(verdict: str) -> str:
-    """``negligible`` of ``negligible (contradicted by sign)``."""
-    return verdict.partition(" (")[0]
+def _aside(claim: Claim, judged: pd.DataFrame, key: str) -> str:
+    """What is said in the place of a claim's verdict, or which sign a negligible effect has."""
+    _, bracket, by_sign = judged["verdict"][key].partition(" (")
+    return f": {claim.instead}" if claim.instead else bracket + by_sign
 
 
 @_said
@@ -182,9 +186,9 @@ def verdicts(found: Results) -> str:
         raise IncompleteError("any claim's primary")
     lines = []
     for word in _WORDS:
-        keys = [key for key in judged.index if _word(judged["verdict"][key]) == word]
+        keys = [key for key, claim in claims.items() if judging.word(claim, judged["verdict"][key]) == word]
         # what is judged is what a statement says first, not what it takes that for
-        named = [f"{key}, {claims[key].statement.partition(':')[0]}" for key in keys]
+        named = [f"{key}, {claims[key].statement.partition(':')[0]}" + _aside(claims[key], judged, key) for key in keys]
         if named:
             lines.append(f"- **{word.capitalize()}:** {'; '.join(named)}.")
     if len(found.seeds) >= SEEDS_FOR_A_VERDICT:

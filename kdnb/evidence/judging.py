@@ -126,7 +126,7 @@ def _verdict(claim: Claim, row: dict[str, Any], values: Sequence[float]) -> str:
 
 
 def negligible(verdict: str) -> bool:
-    """Whether a verdict says that the effect's interval lies within the margin that was declared."""
+    """Whether a verdict says that the interval lies within the margin that was declared."""
     return verdict.startswith("negligible")
 
 
@@ -139,9 +139,17 @@ def said(claim: Claim, row: Any, of_claim: pd.DataFrame) -> str:
     """
     if not row["verdict"]:
         return ""
-    by_margin = "negligible: " if claim.instead and negligible(row["verdict"]) else ""
-    clauses = [by_margin + (claim.instead or row["verdict"]), *_clauses(claim, of_claim)]
-    return "; ".join(clauses)
+    verdict = row["verdict"]
+    if claim.instead and verdict != "inconclusive":
+        verdict = f"{'negligible: ' * negligible(verdict)}{claim.instead}"
+    return "; ".join([verdict, *_clauses(claim, of_claim)])
+
+
+def word(claim: Claim, verdict: str) -> str:
+    """The word that a verdict is counted under: ``negligible`` of ``negligible (contradicted by sign)``; and of a sign that
+    nothing follows from, since the comparison was not fair, ``inconclusive``."""
+    first = verdict.partition(" (")[0]
+    return "inconclusive" if claim.instead and first != "negligible" else first
 
 
 def _clauses(claim: Claim, of_claim: pd.DataFrame) -> list[str]:
