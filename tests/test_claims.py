@@ -1,12 +1,13 @@
 """The declared claims: whole, with the paper's values, and what a planted table makes of them."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.evidence import across, claims, estimands, judging, paper, results
+from kdnb.evidence import across, claims, estimands, judging, paper, results, statistics
 from kdnb.evidence.table import COLUMNS
 
 K, C = claims.SETS["K"], claims.SETS["C"]
@@ -382,6 +383,34 @@ def test_an_equivalence_stands_where_its_interval_of_90_percent_lies_within_the_
     assert row["verdict"] == "equivalent"  # within ±0.0028
     (row,) = judging.verdicts(effects_of({"E2": [value + 0.0004 for value in values]}), R).to_dict("records")
     assert (row["high"] > R["E2"].margin, row["verdict"]) == (True, "inconclusive")
+
+
+def upper_tail_of_six(t):
+    """P(T > t) of Student's t with six degrees of freedom, by its closed form (Abramowitz & Stegun 26.7.4)."""
+    sine, cosine2 = t / math.sqrt(6 + t * t), 6 / (6 + t * t)
+    return (1 - sine * (1 + cosine2 / 2 + 3 * cosine2**2 / 8)) / 2
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.001, -0.002, 0.004])
+def test_equivalence_is_the_harder_of_two_one_sided_tests(mean):
+    step = 0.002 * math.sqrt(6 / 28)
+    values = [mean + step * (place - 3) for place in range(7)]
+    error = 0.002 / math.sqrt(7)
+    against = [upper_tail_of_six((mean + 0.0028) / error), upper_tail_of_six((0.0028 - mean) / error)]
+    assert statistics.equivalence_p(values, 0.0028) == pytest.approx(max(against))
+
+
+def test_equivalence_needs_two_seeds_and_a_margin():
+    assert math.isnan(statistics.equivalence_p([0.001], 0.005))
+    assert statistics.equivalence_p([0.001] * 7, 0.005) == 0.0
+    assert statistics.equivalence_p([0.006] * 7, 0.005) == 1.0
+    with pytest.raises(ValueError, match="a margin above 0, not 0"):
+        statistics.equivalence_p([0.001, 0.002], 0.0)
+
+
+def test_a_two_sided_test_counts_both_tails():
+    assert statistics.two_sided_p(DOWN) == statistics.two_sided_p([-effect for effect in DOWN]) == 2 / 128
+    assert statistics.two_sided_p([0.01, -0.01]) == 1.0
 
 
 # -- two studies at once ---------------------------------------------------------------------------------------------

@@ -183,9 +183,13 @@ def growth(name: str = "cpu", sizes: costs.Sizes = CPU_SIZES) -> str:
 _SIGNS = {1: "+", -1: "−", None: "none"}
 
 
-def declared() -> str:
-    """The declared claims K: both columns of each, the primary in bold, the predicted sign and the paper's own values."""
-    declared = claims.SETS["K"]
+def declared(name: str = "K") -> str:
+    """A declared set of claims: both columns of each, the primary in bold, the predicted sign and the paper's own values.
+
+    Args:
+        name: of the set.
+    """
+    declared = claims.SETS[name]
     parts = [
         f"Set {declared.name}, version {declared.version}, declared on {declared.declared:%d %B %Y}. The paper's values are of "
         "CIFAR-100 / its long tail (imb100) / ImageNet-LT, computed from its tables (arXiv v1).",
@@ -203,10 +207,34 @@ def declared() -> str:
             parts += ["| column | effect | sign | the paper's own |", "|---|---|:-:|---|"]
         for _, column, primary, estimand in rows:
             what = estimand.what.replace("|", "\\|")
-            shown = f"**{what}** (primary, margin ±{claim.margin:g})" if primary else what
+            margin = f", margin ±{claim.margin:g}" * bool(claim.margin)
+            test = f", {claim.kind}, family {claim.family}" * bool(claim.family)
+            shown = f"**{what}** (primary{test}{margin})" if primary else what
             parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {papers_in_words(estimand)} |")
         parts.append("")
-    return "\n".join(parts)
+        if claim is claims.P:
+            parts += [f"- **{each.key}**: {each.what} ({_SIGNS[each.predicted]})" for each in claims.CONJUNCTION]
+            parts.append("")
+    return "\n".join([*parts, *_ladder()] if name == "R" else parts)
+
+
+def _ladder() -> list[str]:
+    """What was declared of the profiles above and below the second round's scale."""
+    rows = [
+        f"| {each.effect.what} | {each.declared} | {', '.join(f'`{profile}`' for profile in each.profiles)} |"
+        for each in claims.LADDER
+    ]
+    says = "No verdict: of three seeds at each rung it is said whether all have the sign of `cpu-draws`, none, or some."
+    return [
+        "## The ladder: is a sign peculiar to this scale?",
+        "",
+        says,
+        "",
+        "| effect | expected | at |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def seeds(folder: Path) -> str:

@@ -114,9 +114,9 @@ def _behind(found: Results, claim: Claim) -> str:
         row = select(judged, what=estimand.what).iloc[0]
         says = f"{html.escape(estimand.what)}; the paper predicts {_side(estimand)}. {seeds}"
         says += f"; mean {signed(row['effect'])}"
-        says += _interval(row)
+        says += _interval(row, 90 if estimand is claim.primary and claim.kind == "equivalence" else 95)
         if estimand is claim.primary:
-            says += f". p = {row['p']:.3f}, Holm over {int(judged_primaries(found))} primaries {row['p_holm']:.3f}"
+            says += _tested(found, claim, row)
         if papers(estimand):
             says += f". The paper's own: {papers_in_words(estimand)} (CIFAR-100, its long tail, ImageNet-LT)"
         rows.append(f"<dt>{title}</dt><dd>{says}.</dd>")
@@ -128,6 +128,15 @@ def _behind(found: Results, claim: Claim) -> str:
     return f'<details class="kdnb-card"><summary>{claim.key}: the numbers behind it</summary><dl>{"".join(rows)}</dl></details>'
 
 
+def _tested(found: Results, claim: Claim, row: pd.Series) -> str:
+    """p, and Holm's value where several share a level."""
+    if pd.isna(row["p"]):
+        return ""
+    several = len(found.claim_set.family(claim.family)) if claim.family else judged_primaries(found)
+    margin = f" that it lies within ±{claim.margin:g}" * (claim.kind == "equivalence")
+    return f". p = {row['p']:.3f}{margin}" + f", Holm over {several} primaries {row['p_holm']:.3f}" * (several > 1)
+
+
 def judged_primaries(found: Results) -> int:
     """Over how many primaries Holm's correction runs."""
     return int((found.verdicts["verdict"] != "").sum())
@@ -137,7 +146,7 @@ def _side(estimand: Estimand) -> str:
     return {1: "a positive one", -1: "a negative one"}.get(estimand.predicted or 0, "no sign")
 
 
-def _interval(row: pd.Series) -> str:
+def _interval(row: pd.Series, percent: int) -> str:
     if pd.isna(row["low"]):
         return ""
-    return f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
+    return f", {percent} % over seeds {signed(row['low'])} to {signed(row['high'])}"

@@ -139,10 +139,14 @@ def said(claim: Claim, row: Any, of_claim: pd.DataFrame) -> str:
     """
     if not row["verdict"]:
         return ""
-    verdict = row["verdict"]
-    if claim.instead and verdict != "inconclusive":
-        verdict = f"{'negligible: ' * negligible(verdict)}{claim.instead}"
-    return "; ".join([verdict, *_clauses(claim, of_claim)])
+    return "; ".join([in_words(claim, row["verdict"]), *_clauses(claim, of_claim)])
+
+
+def in_words(claim: Claim, verdict: str) -> str:
+    """A verdict, or what is said instead of it where the comparison was not fair."""
+    if not claim.instead or verdict == "inconclusive":
+        return verdict
+    return f"{'negligible: ' * negligible(verdict)}{claim.instead}"
 
 
 def word(claim: Claim, verdict: str) -> str:

@@ -86,17 +86,26 @@ def equivalence_p(effects: Sequence[float], margin: float) -> float:
     Raises:
         ValueError: the margin is not above 0.
     """
-    from scipy.stats import t
-
     if margin <= 0:
         raise ValueError(f"equivalence takes a margin above 0, not {margin:g}")
-    n, mean = len(effects), float(np.mean(effects))
-    if n < 2:
-        return float("nan")
-    error = float(np.std(effects, ddof=1)) / math.sqrt(n)
-    if error == 0.0:
-        return 0.0 if abs(mean) < margin else 1.0
-    return float(t.sf((margin - abs(mean)) / error, n - 1))
+    return (
+        float(equivalence_ps(np.asarray([effects], dtype=np.float64), margin)[0]) if len(effects) > 1 else float("nan")
+    )
+
+
+def equivalence_ps(effects: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
+    """`equivalence_p` of many studies at once, (N,).
+
+    Args:
+        effects: a row for each study, (N, seeds), of two seeds or more.
+    """
+    from scipy.stats import t
+
+    n = effects.shape[1]
+    inside = margin - np.abs(effects.mean(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = t.sf(inside / (effects.std(axis=1, ddof=1) / math.sqrt(n)), n - 1)
+    return np.asarray(np.where(np.isnan(p), 1.0, p))  # 0/0: at the margin to the last bit
 
 
 def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, float]:
