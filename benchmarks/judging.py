@@ -33,13 +33,14 @@ def second_round(studies: int = 10_000) -> pd.DataFrame:
     The spread over seeds, and the size of what is planted, are those of the published seeds of ``cpu``.
     """
     first = simulation.first_study(results.read(results.home() / "cpu"))
-    means = first["mean"].to_dict()
+    means = {str(key): float(mean) for key, mean in first["mean"].items()}
     family = [claim.key for claim in claims.SETS["R"].family("F")]
     margins = {key: claims.SETS["R"][key].margin for key in ("E1", "E2", "E3")}
     rows = []
 
     def judged(sizes: dict[str, float], wider: int = 1, peers: dict[str, float] | None = None) -> simulation.Found:
-        return simulation.second_round(sizes, (wider * first["spread"]).to_dict(), studies, peers)
+        spread = {str(key): wider * float(each) for key, each in first["spread"].items()}
+        return simulation.second_round(sizes, spread, studies, peers)
 
     def add(question: str, *shares: float) -> None:
         low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"

@@ -509,7 +509,7 @@ def test_the_ladder_says_whether_a_sign_stays_and_a_size_moves_as_declared():
 def test_the_ladder_was_declared_of_effects_that_its_rungs_can_have():
     declared = {rung.effect.key: (rung.declared, rung.profiles) for rung in claims.LADDER}
     assert declared == {
-        "E1.pure": ("larger", ("cpu-fit",)),
+        "K2.pure": ("larger", ("cpu-fit",)),
         "F3": ("smaller in size", ("cpu-fit", "cpu-25000")),
         "F4": ("smaller in size", ("cpu-25000",)),
         "F1": ("as before", ("cpu-25000",)),

@@ -197,7 +197,7 @@ def declared(name: str = "K") -> str:
     ]
     for claim in declared.claims:
         parts += [
-            f"## {claim.key}: {claim.statement}" if claim.key != "controls" else f"## Controls: {claim.statement}",
+            f"## {_title(claim)}",
             "",
         ]
         parts += [f"Where: {claim.where}. What would contradict it: {claim.contradiction}.", ""]
@@ -216,6 +216,10 @@ def declared(name: str = "K") -> str:
             parts += [f"- **{each.key}**: {each.what} ({_SIGNS[each.predicted]})" for each in claims.CONJUNCTION]
             parts.append("")
     return "\n".join([*parts, *_ladder()] if name == "R" else parts)
+
+
+def _title(claim: claims.Claim) -> str:
+    return f"{claim.key[0].upper()}{claim.key[1:]}: {claim.statement}"
 
 
 def _ladder() -> list[str]:
@@ -256,8 +260,7 @@ def seeds(folder: Path) -> str:
         rows = [each for each in rows if (effects["what"] == each[3].what).any()]
         if not rows:
             continue
-        title = f"{claim.key}: {claim.statement}" if claim.key != "controls" else f"Controls: {claim.statement}"
-        parts += [f"## {title}", ""]
+        parts += [f"## {_title(claim)}", ""]
         parts += [f"| column | effect | sign | {' | '.join(f'seed {seed}' for seed in listed)} | the paper's own |"]
         parts += [f"|---|---|:-:|{'--:|' * len(listed)}---|"]
         for _, column, primary, estimand in rows:

@@ -1,4 +1,4 @@
-"""The scorecard: each claim in both columns, its seeds as points beside the side that the paper predicts, badges in words.
+"""The scorecard: each claim in both columns, its seeds as points beside the predicted side, badges in words.
 
 HTML and inline SVG that take their colours from the page, so that they suit both themes and any width.
 """
@@ -112,7 +112,7 @@ def _behind(found: Results, claim: Claim) -> str:
             f"seed {seed} {signed(effect)}" for seed, effect in zip(group["seed"], group["effect"], strict=True)
         )
         row = select(judged, what=estimand.what).iloc[0]
-        says = f"{html.escape(estimand.what)}; the paper predicts {_side(estimand)}. {seeds}"
+        says = f"{html.escape(estimand.what)}; predicted is {_side(estimand)}. {seeds}"
         says += f"; mean {signed(row['effect'])}"
         says += _interval(row, 90 if estimand is claim.primary and claim.kind == "equivalence" else 95)
         if estimand is claim.primary:

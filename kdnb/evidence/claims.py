@@ -379,8 +379,22 @@ K3 = Claim(
         ),
         _objectives("different halves − whole images: accuracy", ACCURACY, None, ("half-LR",), ("kd",), WW),
     ),
+    later=(
+        _keyed(
+            "K3.teachers",
+            _objectives(
+                "different − same halves: accuracy of the teachers together, as they were seen",
+                Measure("teachers_accuracy", against="halves"),
+                None,
+                ("half-LR",),
+                ("half-LL", "half-RR"),
+                WW,
+            ),
+        ),
+    ),
     note="all halves take away half of what a teacher sees; only different halves make the teachers diverge",
-    qualification="two teachers with different halves see the whole image between them, two with the same half do not",
+    qualification="two teachers with different halves see the whole image between them, two with the same half do not; "
+    "accuracy of what they say together, different − same halves: {K3.teachers}",
     instead="no effect shown (the control is unequal)",
 )
 
@@ -1019,7 +1033,7 @@ def _on_pure(key: str, of: Contrast, share: float = 2.0) -> Contrast:
 
 LADDER = (
     Rung(
-        _on_pure("E1.pure", _strong_minus_weak("accuracy, strong − weak students", DRAW_ACCURACY, None)),
+        _on_pure("K2.pure", _strong_minus_weak("accuracy, strong − weak students", DRAW_ACCURACY, None)),
         "larger",
         ("cpu-fit",),
     ),

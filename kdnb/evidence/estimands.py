@@ -125,7 +125,7 @@ class Contrast:
     what: str
     terms: tuple[tuple[float, Cell, Measure], ...]
     predicted: Sign | None
-    """the sign that the paper predicts; None where it predicts none"""
+    """the sign that the paper predicts, or we; None where nobody predicts one"""
     paper: PaperValue | None = None
     key: str = ""
     """a short name that stays, as ``F1``; empty where nothing refers to it"""

@@ -27,7 +27,7 @@ EFFECT_COLUMNS = ["claim", "what", "column", "primary", "seed", "effect", "predi
 def effects(table: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
     """Each estimand in each seed; columns `EFFECT_COLUMNS`. Those whose cells the table lacks, or has undefined, give no row.
 
-    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that the paper predicts, 0 for none;
+    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that was predicted, 0 for none;
     ``as_predicted`` says whether the effect has it (an effect of exactly 0 has not).
     """
     index = Index(table)
@@ -207,7 +207,7 @@ _WAY = {1: "up", -1: "down", 0: "no sign"}
 
 
 _READ_PAPERS = [
-    "Each line: the effect in each seed; the sign that the paper predicts; the paper's own values on CIFAR-100 / its long",
+    "Each line: the effect in each seed; the sign that was predicted; the paper's own values on CIFAR-100 / its long",
     "tail / ImageNet-LT, where its tables have them. ",
 ]
 _READ_OWN = ["Each line: the effect in each seed, and the sign that was predicted. "]

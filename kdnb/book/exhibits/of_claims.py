@@ -81,8 +81,8 @@ def factors(found: Results, key: str) -> Exhibit:
     crosses = f" {CROSS} (CIFAR-100, its long tail, ImageNet-LT)." if of_paper else ""
     scales = " Each measure has a scale of its own." if len(panels) > 1 else ""
     caption = (
-        "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that the paper "
-        f"predicts. Filled points lie on it, or have no side to lie on.{scales}{crosses}"
+        "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that was "
+        f"predicted. Filled points lie on it, or have no side to lie on.{scales}{crosses}"
     )
     alt = f"Effects of claim {key}: {_said(panels)}"
     return Exhibit(f"factors-{key.lower()}", figures.strips(panels), caption, alt)
