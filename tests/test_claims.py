@@ -380,7 +380,7 @@ def test_an_equivalence_stands_where_its_interval_of_90_percent_lies_within_the_
     (row,) = judging.verdicts(effects_of({"E2": values}), R).to_dict("records")
     assert row["low"] == pytest.approx(0.001 - 0.001469, abs=1e-6)
     assert row["high"] == pytest.approx(0.001 + 0.001469, abs=1e-6)
-    assert row["verdict"] == "equivalent"  # within ±0.0028
+    assert judging.in_words(R["E2"], row["verdict"]) == "equivalent within ±0.0028"
     (row,) = judging.verdicts(effects_of({"E2": [value + 0.0004 for value in values]}), R).to_dict("records")
     assert (row["high"] > R["E2"].margin, row["verdict"]) == (True, "inconclusive")
 

@@ -143,7 +143,9 @@ def said(claim: Claim, row: Any, of_claim: pd.DataFrame) -> str:
 
 
 def in_words(claim: Claim, verdict: str) -> str:
-    """A verdict, or what is said instead of it where the comparison was not fair."""
+    """A verdict, with the margin that an equivalence is within; or what is said instead where the comparison was not fair."""
+    if verdict == "equivalent":
+        return f"equivalent within ±{claim.margin:g}"
     if not claim.instead or verdict == "inconclusive":
         return verdict
     return f"{'negligible: ' * negligible(verdict)}{claim.instead}"
