@@ -445,7 +445,7 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
         overview = tables.overview(rows).rename_axis(None)
         click.echo(overview.to_string(float_format=lambda value: f"{value:.3f}", na_rep="", line_width=200))
     if claims and not curves:
-        for chosen in (declared.of_profile(study.profile.name), *declared.registered()):
+        for chosen in (*declared.sets_of_profile(study.profile.name), *declared.registered()):
             click.echo("\n" + judging.describe(judging.effects(rows, chosen), chosen, study.profile.name))
 
 

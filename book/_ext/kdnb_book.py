@@ -41,9 +41,11 @@ class Generated(SphinxDirective):
         "released": lambda book: measured.released(book / "calibration"),
         "streaming": lambda book: measured.streaming(book / "calibration"),
         "claims": lambda book: reference.declared(),
+        "second-round": lambda book: reference.declared("R"),
         "seeds": lambda book: reference.seeds(book / "results" / "cpu"),
         "power": lambda book: reference.power(book / "results" / "cpu-scratch"),
         "judging": lambda book: measured.judging(book / "calibration"),
+        "judging-second-round": lambda book: measured.judging(book / "calibration", "second-round"),
     }
     """by name, what generates a part; each takes the folder ``book`` of the book that is built"""
 

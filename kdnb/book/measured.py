@@ -190,9 +190,13 @@ def calibration(folder: Path) -> str:
     return "\n".join(parts)
 
 
-def judging(folder: Path) -> str:
-    """How often synthetic studies are judged right and wrong, as ``benchmarks/judging.py`` measured it."""
-    rates = pd.read_csv(folder / "judging.csv", keep_default_na=False)
+def judging(folder: Path, name: str = "judging") -> str:
+    """How often synthetic studies are judged right and wrong, as ``benchmarks/judging.py`` measured it.
+
+    Args:
+        name: ``judging`` for the claims K, ``second-round`` for R.
+    """
+    rates = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
     rows = ["| question | seeds | answer |", "|---|--:|--:|"]
     rows += [f"| {row['question']} | {row['seeds']} | {row['answer']} |" for row in rates.to_dict("records")]
     return "\n".join(rows)

@@ -18,10 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kdnb.book import opening
-from kdnb.evidence import claims, results, sampling
+from kdnb.evidence import claims, judging, results, sampling
 from kdnb.evidence import power as power_of
 from kdnb.evidence.estimands import papers, papers_in_words, signed
-from kdnb.evidence.judging import columns_part
 from kdnb.study import cost as costs
 from kdnb.study import grid, profile
 from kdnb.training import spec
@@ -184,9 +183,13 @@ def growth(name: str = "cpu", sizes: costs.Sizes = CPU_SIZES) -> str:
 _SIGNS = {1: "+", -1: "−", None: "none"}
 
 
-def declared() -> str:
-    """The declared claims K: both columns of each, the primary in bold, the predicted sign and the paper's own values."""
-    declared = claims.SETS["K"]
+def declared(name: str = "K") -> str:
+    """A declared set of claims: both columns of each, the primary in bold, the predicted sign and the paper's own values.
+
+    Args:
+        name: of the set.
+    """
+    declared = claims.SETS[name]
     parts = [
         f"Set {declared.name}, version {declared.version}, declared on {declared.declared:%d %B %Y}. The paper's values are of "
         "CIFAR-100 / its long tail (imb100) / ImageNet-LT, computed from its tables (arXiv v1).",
@@ -194,7 +197,7 @@ def declared() -> str:
     ]
     for claim in declared.claims:
         parts += [
-            f"## {claim.key}: {claim.statement}" if claim.key != "controls" else f"## Controls: {claim.statement}",
+            f"## {_title(claim)}",
             "",
         ]
         parts += [f"Where: {claim.where}. What would contradict it: {claim.contradiction}.", ""]
@@ -204,10 +207,38 @@ def declared() -> str:
             parts += ["| column | effect | sign | the paper's own |", "|---|---|:-:|---|"]
         for _, column, primary, estimand in rows:
             what = estimand.what.replace("|", "\\|")
-            shown = f"**{what}** (primary, margin ±{claim.margin:g})" if primary else what
+            margin = f", margin ±{claim.margin:g}" * bool(claim.margin)
+            test = f", {claim.kind}, family {claim.family}" * bool(claim.family)
+            shown = f"**{what}** (primary{test}{margin})" if primary else what
             parts.append(f"| {column} | {shown} | {_SIGNS[estimand.predicted]} | {papers_in_words(estimand)} |")
         parts.append("")
-    return "\n".join(parts)
+        if claim is claims.P:
+            parts += [f"- **{each.key}**: {each.what} ({_SIGNS[each.predicted]})" for each in claims.CONJUNCTION]
+            parts.append("")
+    return "\n".join([*parts, *_ladder()] if name == "R" else parts)
+
+
+def _title(claim: claims.Claim) -> str:
+    return f"{claim.key[0].upper()}{claim.key[1:]}: {claim.statement}"
+
+
+def _ladder() -> list[str]:
+    """What was declared of the profiles above and below the second round's scale."""
+    rows = [
+        f"| {each.effect.what} | {each.declared} | {', '.join(f'`{profile}`' for profile in each.profiles)} |"
+        for each in claims.LADDER
+    ]
+    says = "No verdict: of three seeds at each rung it is said whether all have the sign of `cpu-draws`, none, or some."
+    return [
+        "## The ladder: is a sign peculiar to this scale?",
+        "",
+        says,
+        "",
+        "| effect | expected | at |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def seeds(folder: Path) -> str:
@@ -229,8 +260,7 @@ def seeds(folder: Path) -> str:
         rows = [each for each in rows if (effects["what"] == each[3].what).any()]
         if not rows:
             continue
-        title = f"{claim.key}: {claim.statement}" if claim.key != "controls" else f"Controls: {claim.statement}"
-        parts += [f"## {title}", ""]
+        parts += [f"## {_title(claim)}", ""]
         parts += [f"| column | effect | sign | {' | '.join(f'seed {seed}' for seed in listed)} | the paper's own |"]
         parts += [f"|---|---|:-:|{'--:|' * len(listed)}---|"]
         for _, column, primary, estimand in rows:
@@ -244,22 +274,26 @@ def seeds(folder: Path) -> str:
             parts.append(f"| {column} | {what} | {_SIGNS[estimand.predicted]} | {' | '.join(shown)} | {paper} |")
         parts.append("")
         if claim.primary is not None:
-            parts += [_judged(judged[(judged["claim"] == claim.key) & judged["primary"]].iloc[0])]
+            of_claim = judged[judged["claim"] == claim.key]
+            parts += [_judged(claim, of_claim)]
             over_images = sampling.intervals(found, claim.primary)
             if over_images:
                 ranges = [f"seed {seed} {signed(low)} to {signed(high)}" for seed, (low, high) in over_images.items()]
                 parts.append(
                     f"Other validation images would give: {'; '.join(ranges)} (95 %, paired bootstrap over images)."
                 )
-            apart = columns_part(claim, judged[judged["claim"] == claim.key])
-            parts += [f"The columns part: {apart}." if apart else "", ""]
+            apart = judging.columns_disagree(claim, of_claim)
+            parts += [f"The columns disagree: {apart}." if apart else "", ""]
     return "\n".join(parts)
 
 
-def _judged(row: pd.Series) -> str:
+def _judged(claim: claims.Claim, of_claim: pd.DataFrame) -> str:
+    row = of_claim[of_claim["primary"]].iloc[0]
+    verdict, _, qualified = judging.said(claim, row, of_claim).partition("; ")
     ends = "" if math.isnan(row["low"]) else f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
     return (
-        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{row['verdict']}**."
+        f"Primary: {signed(row['effect'])}{ends}; p = {row['p']:.3f}, Holm {row['p_holm']:.3f}: **{verdict}**"
+        f"{'; ' * bool(qualified)}{qualified}."
     )
 
 

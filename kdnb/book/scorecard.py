@@ -1,4 +1,4 @@
-"""The scorecard: each claim in both columns, its seeds as points beside the side that the paper predicts, badges in words.
+"""The scorecard: each claim in both columns, its seeds as points beside the predicted side, badges in words.
 
 HTML and inline SVG that take their colours from the page, so that they suit both themes and any width.
 """
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from kdnb.book import sentences
 from kdnb.evidence import judging
 from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
 from kdnb.evidence.estimands import Estimand, papers, papers_in_words, signed
@@ -59,9 +60,14 @@ def _column(found: Results, claim: Claim, estimand: Estimand, title: str) -> str
 def _badge(found: Results, claim: Claim, estimand: Estimand, values: Sequence[float]) -> tuple[str, str]:
     """Its words, and which of four kinds it is."""
     if estimand is claim.primary:
-        row = select(found.verdicts, claim=claim.key, what=estimand.what).iloc[0]
-        seeds = f", {len(values)} of 5 seeds" if len(values) < 5 else ""
-        return f"{row['verdict']}{seeds} ({found.scale})", str(row["verdict"])
+        of_claim = select(found.verdicts, claim=claim.key)
+        row, least = select(of_claim, what=estimand.what).iloc[0], found.claim_set.seeds or 5
+        seeds = f", {len(values)} of {least} seeds" if len(values) < least else ""
+        plain = row["verdict"] in ("supported", "contradicted") and not claim.instead
+        said = f"{judging.said(claim, row, of_claim)}{seeds} ({found.scale})"
+        if more := sentences.beside(found, claim):
+            said += f". {more}"
+        return said, row["verdict"] if plain else "inconclusive"
     if estimand.predicted is None:
         return "the paper names no sign", "inconclusive"
     agree = sum(value * estimand.predicted > 0 for value in values)
@@ -108,20 +114,29 @@ def _behind(found: Results, claim: Claim) -> str:
             f"seed {seed} {signed(effect)}" for seed, effect in zip(group["seed"], group["effect"], strict=True)
         )
         row = select(judged, what=estimand.what).iloc[0]
-        says = f"{html.escape(estimand.what)}; the paper predicts {_side(estimand)}. {seeds}"
+        says = f"{html.escape(estimand.what)}; predicted is {_side(estimand)}. {seeds}"
         says += f"; mean {signed(row['effect'])}"
-        says += _interval(row)
+        says += _interval(row, 90 if estimand is claim.primary and claim.kind == "equivalence" else 95)
         if estimand is claim.primary:
-            says += f". p = {row['p']:.3f}, Holm over {int(judged_primaries(found))} primaries {row['p_holm']:.3f}"
+            says += _tested(found, claim, row)
         if papers(estimand):
             says += f". The paper's own: {papers_in_words(estimand)} (CIFAR-100, its long tail, ImageNet-LT)"
         rows.append(f"<dt>{title}</dt><dd>{says}.</dd>")
-    apart = judging.columns_part(claim, judged) if not judged.empty else ""
+    apart = judging.columns_disagree(claim, judged) if not judged.empty else ""
     rows.append(f"<dt>against it</dt><dd>{html.escape(claim.contradiction)}.</dd>")
-    rows += [f"<dt>the columns part</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
+    rows += [f"<dt>the columns disagree</dt><dd>{html.escape(apart)}.</dd>"] if apart else []
     rows += [f"<dt>note</dt><dd>{html.escape(claim.note)}.</dd>"] if claim.note else []
     rows.append(f"<dt>scale</dt><dd>{html.escape(found.scale)}; profile {html.escape(found.profile.name)}.</dd>")
     return f'<details class="kdnb-card"><summary>{claim.key}: the numbers behind it</summary><dl>{"".join(rows)}</dl></details>'
+
+
+def _tested(found: Results, claim: Claim, row: pd.Series) -> str:
+    """p, and Holm's value where several share a level."""
+    if pd.isna(row["p"]):
+        return ""
+    several = len(found.claim_set.family(claim.family)) if claim.family else judged_primaries(found)
+    margin = f" that it lies within ±{claim.margin:g}" * (claim.kind == "equivalence")
+    return f". p = {row['p']:.3f}{margin}" + f", Holm over {several} primaries {row['p_holm']:.3f}" * (several > 1)
 
 
 def judged_primaries(found: Results) -> int:
@@ -133,7 +148,7 @@ def _side(estimand: Estimand) -> str:
     return {1: "a positive one", -1: "a negative one"}.get(estimand.predicted or 0, "no sign")
 
 
-def _interval(row: pd.Series) -> str:
+def _interval(row: pd.Series, percent: int) -> str:
     if pd.isna(row["low"]):
         return ""
-    return f", 95 % over seeds {signed(row['low'])} to {signed(row['high'])}"
+    return f", {percent} % over seeds {signed(row['low'])} to {signed(row['high'])}"

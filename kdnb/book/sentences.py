@@ -15,7 +15,7 @@ from torch import Tensor
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
 from kdnb.evidence import curves, diff, judging, overlap, paper, power, results, secondary
-from kdnb.evidence.claims import FACTOR, PLOTTED
+from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
 from kdnb.evidence.estimands import MIXED, PAIRS, PURE, Association, papers, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL
@@ -23,7 +23,6 @@ from kdnb.evidence.table import plain, select
 from kdnb.study import grid
 from kdnb.study import profile as profiles
 
-VERDICTS = ("supported", "contradicted", "negligible", "inconclusive")
 SEEDS_FOR_A_VERDICT = 5
 SEEDS_FOR_HOLM = 8
 """that nine primaries need: the least p of seven is 1/128, and nine times that is beyond 0.05"""
@@ -127,18 +126,23 @@ def answer(found: Results, key: str) -> Said:
         f"*{FACTOR.capitalize()}* ({primary.what}): {shown}. The paper's account makes it {side}; it is "
         f"{_in_seeds(values, primary.predicted or 1)}."
     )
-    sure = f"**{judged['verdict'].capitalize()}** by the rule that was declared beforehand"
+    of_claim = select(found.verdicts, claim=key)
+    verdict, _, qualified = judging.said(claim, judged, of_claim).partition("; ")
+    sure = f"**{verdict[0].upper() + verdict[1:]}**"
+    if not (claim.instead and verdict.endswith(claim.instead)):
+        sure += " by the rule that was declared beforehand"
     if len(values) < SEEDS_FOR_A_VERDICT:
         sure += f", as it must be with {len(values)} of the {SEEDS_FOR_A_VERDICT} seeds that a verdict needs"
-    apart = judging.columns_part(claim, select(found.verdicts, claim=key))
-    lines.append(f"{sure} ({found.scale}).{f' The two columns disagree: {apart}.' if apart else ''}")
-    return Said(" ".join(filter(None, [*lines, qualification(found, key)])))
+    lines.append(f"{sure} ({found.scale}){f': {qualified}' if qualified else ''}.")
+    apart = judging.columns_disagree(claim, of_claim)
+    lines += [f"The two columns disagree: {apart}."] if apart else []
+    return Said(" ".join([*lines, beside(found, claim)]).rstrip())
 
 
-def qualification(found: Results, key: str) -> str:
-    """What a reader must know beside a claim's verdict; empty where there is nothing, or the results lack it."""
+def beside(found: Results, claim: Claim) -> str:
+    """What is computed from several results to stand beside a verdict: of K3, how much the teachers know; else empty."""
     try:
-        return _QUALIFICATIONS[key](found) if key in _QUALIFICATIONS else ""
+        return _control(found) if claim.key == "K3" else ""
     except IncompleteError:
         return ""
 
@@ -161,8 +165,9 @@ def summary(found: Results) -> str:
         never = int((share == 0).sum())
         return f"{words} in every seed{f', and {never} in no seed' if never else ''}" if several else words
 
-    verdicts = found.verdicts["verdict"].value_counts()
-    parts = [f"{verdicts.get(word, 0)} {word}" for word in VERDICTS if verdicts.get(word, 0)]
+    judged = found.verdicts[found.verdicts["verdict"] != ""]
+    words = [judging.word(found.claim_set[row["claim"]], row["verdict"]) for row in judged.to_dict("records")]
+    parts = [f"{words.count(word)} {word}" for word in _WORDS if word in words]
     waiting = len(found.seeds) < SEEDS_FOR_A_VERDICT
     sentence = (
         f"**{'So far, with' if waiting else 'With'} {seeds_in_words(found)}:** plotted as the paper plots them, "
@@ -177,34 +182,42 @@ def summary(found: Results) -> str:
     return sentence
 
 
+_WORDS = ("supported", "contradicted", "negligible", "inconclusive")
+
+
+def _aside(claim: Claim, judged: pd.DataFrame, key: str) -> str:
+    """What is said in the place of a claim's verdict, or which sign a negligible effect has."""
+    _, bracket, by_sign = judged["verdict"][key].partition(" (")
+    return f": {claim.instead}" if claim.instead else bracket + by_sign
+
+
 @_said
 def verdicts(found: Results) -> str:
-    """Which claims have which verdict, which effects are as good as none, and what judging several at once does to that."""
+    """Which claims have which verdict, and what judging several at once does to that."""
     judged = found.verdicts[found.verdicts["verdict"] != ""].set_index("claim")
     claims = {key: found.claim_set[key] for key in judged.index}
     if judged.empty:
         raise IncompleteError("any claim's primary")
     lines = []
-    for word in VERDICTS:
-        keys = [key for key in judged.index if judged["verdict"][key] == word]
+    for word in _WORDS:
+        keys = [key for key, claim in claims.items() if judging.word(claim, judged["verdict"][key]) == word]
         # what is judged is what a statement says first, not what it takes that for
-        named = [f"{key}, {claims[key].statement.partition(':')[0]}" for key in keys]
+        named = [f"{key}, {claims[key].statement.partition(':')[0]}" + _aside(claims[key], judged, key) for key in keys]
         if named:
             lines.append(f"- **{word.capitalize()}:** {'; '.join(named)}.")
-    small = [key for key, claim in claims.items() if judging.as_good_as_none(claim, judged.loc[key])]
-    if small:
-        lines.append(
-            f"- Whatever their sign, the effects that decide {', '.join(small)} are as good as none: their intervals lie "
-            "within the margins that were declared."
-        )
     if len(found.seeds) >= SEEDS_FOR_A_VERDICT:
         passed = int((judged["p_holm"] <= LEVEL).sum())
         lines.append(
             f"- Judged {len(judged)} at once, by Holm's correction, {passed or 'none'} would be supported"
             f"{'' if passed or len(found.seeds) >= SEEDS_FOR_HOLM else f': that takes {SEEDS_FOR_HOLM} seeds'}."
         )
-    qualified = [f"{key}: {words}" for key in claims if (words := qualification(found, key))]
-    lines += [f"- **Read with care.** {' '.join(qualified)}"] if qualified else []
+    qualified = {key: judging.qualified(claim, select(found.verdicts, claim=key)) for key, claim in claims.items()}
+    care = [
+        f"{key}: {'; '.join(clauses)}. {beside(found, claims[key])}".rstrip()
+        for key, clauses in qualified.items()
+        if clauses
+    ]
+    lines += [f"- **Read with care.** {' '.join(care)}"] if care else []
     return "\n".join(lines)
 
 
@@ -661,49 +674,6 @@ def common_views(found: Results) -> str:
         f"K1 has the paper's sign in {count['own']} ways with each student on its own views, and on common views in "
         f"{count['weak']} (weak), {count['clean']} (clean) and {count['strong']} (strong)."
     )
-
-
-# -- beside a verdict ------------------------------------------------------------------------------------------------
-
-
-def _beside_k6(found: Results) -> str:
-    clean = _effects(found, "K6", "the same with agreement on clean validation images")
-    specs = curves.of_table(found.table, [found.claim_set["K6"]])
-    return (
-        "It was declared on own training views, where agreement is nearly training accuracy; with agreement on clean "
-        f"validation images r is {_moved(clean, 2)}. Among all ways to measure it, counted from the paper's side, the "
-        f"declared one is {_place(specs, 'K6')}."
-    )
-
-
-def _beside_k7(found: Results) -> str:
-    accuracy = _effects(found, "K7", "z-score − vanilla: validation accuracy")
-    return (
-        f"Validation accuracy moves by {_moved(accuracy)}. The scale of the gradient differs as well, so z-score may only "
-        "pull harder."
-    )
-
-
-def _beside_k9(found: Results) -> str:
-    scaled = _effects(found, "K9", "calibration error after fitting one temperature")
-    train, accuracy = (
-        _effects(found, "K9", "accuracy on clean training images"),
-        _effects(found, "K2", "validation accuracy"),
-    )
-    return (
-        "Only the calibration error was judged, not overfitting. After fitting one temperature to each student it moves by "
-        f"{_moved(scaled)}. On clean images training accuracy moves by {_moved(train)}, validation accuracy by "
-        f"{_moved(accuracy)}."
-    )
-
-
-_QUALIFICATIONS: dict[str, Callable[[Results], str]] = {
-    "K3": _control,
-    "K6": _beside_k6,
-    "K7": _beside_k7,
-    "K9": _beside_k9,
-}
-"""what stands beside these verdicts: the control is unequal, or less was judged than the claim says"""
 
 
 # -- beside the claims, without a verdict -----------------------------------------------------------------------------

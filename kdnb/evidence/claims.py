@@ -1,8 +1,10 @@
 """The paper's claims, declared as data, and what a table says about each.
 
-Two sets stand here. **K** are the claims as the paper argues them, with its own values beside; they were declared before any
-seed that decides them was trained. **C** are an earlier reading, of the abstract alone; they stay with the exploratory seeds of
-the profile ``cpu-scratch``, and nothing is pooled between the two.
+Three sets stand here. **K** are the claims as the paper argues them, with its own values beside; they were declared before any
+seed that decides them was trained. **R** is what the second round asks: a family of effects, equivalences and questions,
+declared when the seeds of ``cpu`` had been seen, and before any seed of the profiles in `SECOND_ROUND`. **C** are an earlier
+reading, of the abstract alone; they stay with the exploratory seeds of the profile ``cpu-scratch``. Nothing is pooled between
+the sets.
 
 A claim of K has two columns. *As plotted* is the paper's own form: the eight trials of a seed, two teachers each weak or
 strong and a weak or a strong student, on training images under each trial's own views, with strength measured as the
@@ -14,7 +16,7 @@ time* is a contrast in which one thing differs; of these, one *primary* for each
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, cast
 
 from kdnb.errors import ProfileError
 from kdnb.evidence import paper
@@ -33,10 +35,12 @@ from kdnb.evidence.estimands import (
     Measure,
     OfReference,
     PaperValue,
+    Ratio,
     Sign,
 )
+from kdnb.evidence.statistics import Kind
 
-PLOTTED, FACTOR = "as plotted", "one factor at a time"
+PLOTTED, FACTOR, LATER = "as plotted", "one factor at a time", "added after seeds were seen"
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,20 @@ class Claim:
     plotted: tuple[Estimand, ...] = ()
     primary: Estimand | None = None
     margin: float = 0.0
-    """an effect whose interval lies within ± this is as good as none; in the primary's unit"""
+    """an effect whose interval lies within ± this is negligible; in the primary's unit"""
     secondary: tuple[Estimand, ...] = ()
+    later: tuple[Estimand, ...] = ()
+    """exploratory ones, added when seeds had been seen"""
     note: str = ""
     """our reading, where it is not all of the statement"""
+    kind: Kind = "directional"
+    """of the primary's test"""
+    family: str = ""
+    """whose primaries share one .05 by Holm's correction; empty where each is judged alone and Holm's value stands beside"""
+    qualification: str = ""
+    """what stands in the verdict's line, in clauses; ``{K9.scaled}`` is the mean of the estimand of that key"""
+    instead: str = ""
+    """what is said in place of the verdict, where the comparison has turned out not to be fair"""
 
 
 @dataclass(frozen=True)
@@ -72,9 +86,35 @@ class ClaimSet:
     claims: tuple[Claim, ...]
     seen_before: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """profile → seeds that were looked at before: exploratory, never pooled with those after"""
+    seeds: int = 0
+    """how many were declared: with fewer there is no verdict; 0 for as many as there are"""
+    decided_by: str = ""
+    """the only profile whose seeds get verdicts; empty for any"""
+    exploratory: bool = False
+    """asked of seeds that get no verdict"""
+    rule: str = "Only the primary (marked *) gets a verdict."
 
     def __getitem__(self, key: str) -> Claim:
         return next(claim for claim in self.claims if claim.key == key)
+
+    def asked_of(self, profile: str) -> "ClaimSet":
+        """The same claims, as a profile's seeds may answer them: with a verdict or without."""
+        return replace(self, exploratory=True) if self.decided_by not in ("", profile) else self
+
+    def estimand(self, key: str) -> Estimand:
+        """The estimand of a key.
+
+        Raises:
+            KeyError: none has it.
+        """
+        found = [each for _, _, _, each in self.estimands() if each.key == key]
+        if not key or not found:
+            raise KeyError(f"no estimand of {self.name} has the key {key!r}")
+        return found[0]
+
+    def family(self, name: str) -> tuple[Claim, ...]:
+        """The claims that share one .05."""
+        return tuple(claim for claim in self.claims if claim.family == name and claim.primary is not None)
 
     def estimands(self) -> list[tuple[Claim, str, bool, Estimand]]:
         """(claim, column, primary, estimand), in the order in which they are shown."""
@@ -83,6 +123,7 @@ class ClaimSet:
             found += [(claim, PLOTTED, False, each) for each in claim.plotted]
             found += [(claim, FACTOR, True, claim.primary)] if claim.primary else []
             found += [(claim, FACTOR, False, each) for each in claim.secondary]
+            found += [(claim, LATER, False, each) for each in claim.later]
         return found
 
 
@@ -181,6 +222,10 @@ def _plot(
             return paper.correlation(*names, dataset, within)
 
     return Association(what, x, y, predicted, within, paper=value)
+
+
+def _keyed(key: str, estimand: Contrast) -> Contrast:
+    return replace(estimand, key=key)
 
 
 def _fixed(what: str, terms: Sequence[tuple[float, Cell]], measure: Measure, predicted: Sign | None) -> Contrast:
@@ -334,7 +379,23 @@ K3 = Claim(
         ),
         _objectives("different halves − whole images: accuracy", ACCURACY, None, ("half-LR",), ("kd",), WW),
     ),
+    later=(
+        _keyed(
+            "K3.teachers",
+            _objectives(
+                "different − same halves: accuracy of the teachers together, as they were seen",
+                Measure("teachers_accuracy", against="halves"),
+                None,
+                ("half-LR",),
+                ("half-LL", "half-RR"),
+                WW,
+            ),
+        ),
+    ),
     note="all halves take away half of what a teacher sees; only different halves make the teachers diverge",
+    qualification="two teachers with different halves see the whole image between them, two with the same half do not; "
+    "accuracy of what they say together, different − same halves: {K3.teachers}",
+    instead="no effect shown (the control is unequal)",
 )
 
 _CHANCE = replace(IOU, name="excess_iou")
@@ -389,6 +450,13 @@ K5 = Claim(
         _origins("teachers of two origins − of one: validation accuracy", ACCURACY, 1),
         _origins("teachers of two origins − of one: agreement, clean", AGREEMENT, None),
     ),
+    later=(
+        _origins(
+            "teachers of two origins − of one: accuracy of the teachers together",
+            replace(ACCURACY, of_teachers=True),
+            None,
+        ),
+    ),
     note="setting the teachers' origin changes their diversity and leaves augmentation alone: an intervention",
 )
 
@@ -417,7 +485,9 @@ K6 = Claim(
     ),
     margin=0.1,
     secondary=(
-        Association("the same with agreement on clean validation images", AGREEMENT, ACCURACY, -1, "student"),
+        Association(
+            "the same with agreement on clean validation images", AGREEMENT, ACCURACY, -1, "student", key="K6.clean"
+        ),
         _objectives(
             "answers about the image − mean answers of its class: accuracy",
             ACCURACY,
@@ -438,6 +508,7 @@ K6 = Claim(
         *_alpha(AGREEMENT, "agreement"),
     ),
     note="the mean answer of its class in place of each answer takes away what is said of this image: an intervention",
+    qualification="own training views, where agreement is nearly training accuracy; on clean validation images {K6.clean}",
 )
 
 K7 = Claim(
@@ -455,7 +526,10 @@ K7 = Claim(
     primary=_objectives("z-score − vanilla: agreement, clean", AGREEMENT, -1, ("zscore",), ("kd",), WW_SS),
     margin=0.01,
     secondary=(
-        _objectives("z-score − vanilla: validation accuracy", ACCURACY, 1, ("zscore",), ("kd",), WW_SS),
+        _keyed(
+            "K7.accuracy",
+            _objectives("z-score − vanilla: validation accuracy", ACCURACY, 1, ("zscore",), ("kd",), WW_SS),
+        ),
         _objectives(
             "z-score − vanilla: KL divergence, clean",
             replace(AGREEMENT, name="divergence"),
@@ -466,6 +540,7 @@ K7 = Claim(
         ),
     ),
     note="the mean entropy of the two objectives' targets is matched",
+    qualification="the gradient's scale differs as well, so z-score may only pull harder; accuracy {K7.accuracy}",
 )
 
 _MIXED_TRIALS, _PURE_TRIALS = (
@@ -495,6 +570,7 @@ K8 = Claim(
         _mixed_minus_pure("validation accuracy, strong students", ACCURACY, 1, (STRONG,), "accuracy"),
         _mixed_minus_pure("agreement, clean", AGREEMENT, None),
     ),
+    later=(_mixed_minus_pure("accuracy of the teachers together", replace(ACCURACY, of_teachers=True), None, (WEAK,)),),
     note="the paper's own difference is .002 to .005 at strong students: expect no decision from five seeds",
 )
 
@@ -512,9 +588,15 @@ K9 = Claim(
     secondary=(
         _strong_minus_weak("train–validation gap, own views", GAP, -1, "train_validation_gap"),
         _strong_minus_weak("train–validation gap, clean training images", replace(GAP, view="clean"), -1),
-        _strong_minus_weak("accuracy on clean training images", replace(ACCURACY, split="train"), -1),
-        _strong_minus_weak(
-            "calibration error after fitting one temperature", replace(ECE, name="calibration_error_scaled"), None
+        _keyed(
+            "K9.train",
+            _strong_minus_weak("accuracy on clean training images", replace(ACCURACY, split="train"), -1),
+        ),
+        _keyed(
+            "K9.scaled",
+            _strong_minus_weak(
+                "calibration error after fitting one temperature", replace(ECE, name="calibration_error_scaled"), None
+            ),
         ),
         _strong_minus_weak(
             "calibration error as released, augmented training images",
@@ -528,6 +610,8 @@ K9 = Claim(
             -1,
         ),
     ),
+    qualification="calibration error alone is judged; after fitting one temperature {K9.scaled}; accuracy on clean training "
+    "images {K9.train}",
 )
 
 K10 = Claim(
@@ -565,6 +649,420 @@ CONTROLS = Claim(
         *_control("label-smoothing", "smoothed labels"),
     ),
     note="targets of the same mean entropy; weak teachers and a strong student",
+)
+
+# -- R: what the second round asks -----------------------------------------------------------------------------------
+
+SECOND_ROUND = ("cpu-draws", "cpu-peers", "cpu-25000", "cpu-fit")
+"""the profiles that R was declared for; its verdicts are those of the first"""
+
+DRAWS = "draws"
+"""the split of the images that a seed is judged on: those of the other draws, in clean views, which neither this seed nor its
+origin has seen. ``validation`` are the test images."""
+
+DRAW_ACCURACY, DRAW_AGREEMENT, DRAW_ECE = (replace(each, split=DRAWS) for each in (ACCURACY, AGREEMENT, ECE))
+
+
+def _both(key: str, on_draws: Contrast) -> tuple[Contrast, Contrast]:
+    """A contrast on images of the other draws, and the same on the test images."""
+    terms = tuple((weight, cell, replace(measure, split="validation")) for weight, cell, measure in on_draws.terms)
+    tests = replace(on_draws, key=f"{key}.test", what=f"{on_draws.what}, on the test images", terms=terms)
+    return replace(on_draws, key=key), tests
+
+
+def _at_ww(
+    key: str, what: str, measure: Measure, first: str, second: str, predicted: Sign | None = None, student: str = ""
+) -> Contrast:
+    """Students of two weak teachers by one objective − by another, the mean of both students, or one of them."""
+    cells = tuple(cell for cell in WW if student in ("", cell[1]))
+    return _keyed(key, _objectives(what, measure, predicted, (first,), (second,), cells))
+
+
+F1 = Claim(
+    "F1",
+    "diverse augmentation makes the teachers attend to more different regions",
+    "6.1, fig. 2, app. D",
+    "attention",
+    "teachers of mixed augmentation overlap at least as much in attention as those of one augmentation",
+    primary=_keyed(
+        "F1",
+        _mixed_minus_pure(
+            "attention IoU, mixed − pure teachers, clean training images, maps of the predicted class",
+            IOU,
+            -1,
+            (WEAK,),
+        ),
+    ),
+    secondary=(
+        _keyed(
+            "F1.true",
+            _mixed_minus_pure("the same by maps of the true class", replace(IOU, method="cam-true"), -1, (WEAK,)),
+        ),
+    ),
+    family="F",
+)
+
+_F2, _F2_TEST = _both(
+    "F2",
+    _strong_minus_weak("calibration error, strong − weak students, clean images", DRAW_ECE, -1, "calibration_error"),
+)
+
+F2 = Claim(
+    "F2",
+    "stronger augmentation means better calibration",
+    "app. H, table H.6",
+    "generalisation",
+    "at fixed teachers, strong students are calibrated no better on clean images than weak ones",
+    primary=_F2,
+    secondary=(
+        _F2_TEST,
+        _keyed(
+            "F2.scaled",
+            _strong_minus_weak(
+                "calibration error after fitting one temperature",
+                replace(DRAW_ECE, name="calibration_error_scaled"),
+                None,
+            ),
+        ),
+    ),
+    family="F",
+    qualification="after fitting one temperature {F2.scaled}",
+)
+
+_F3, _F3_TEST = _both(
+    "F3",
+    _fixed(
+        "accuracy: (strong − weak students) with strong teachers − the same with weak ones",
+        [
+            (sign * side, Cell(pair, student))
+            for pair, sign in (("strong+strong", 1.0), ("weak+weak", -1.0))
+            for student, side in ((STRONG, 1.0), (WEAK, -1.0))
+        ],
+        DRAW_ACCURACY,
+        -1,
+    ),
+)
+
+F3 = Claim(
+    "F3",
+    "what the student's augmentation gains is less with strong teachers than with weak ones",
+    "ours, from the first study",
+    "generalisation",
+    "strong students gain as much with strong teachers as with weak ones",
+    primary=_F3,
+    secondary=(_F3_TEST,),
+    family="F",
+)
+
+_F4, _F4_TEST = _both(
+    "F4",
+    _objectives(
+        "accuracy, mean answers of its class − answers about the image, weak teachers",
+        DRAW_ACCURACY,
+        -1,
+        ("class-mean",),
+        ("kd",),
+        WW,
+    ),
+)
+
+F4 = Claim(
+    "F4",
+    "what the teachers' answers say about the image pays",
+    "ours, from the first study",
+    "pathology",
+    "students taught by the mean answer of a class are as accurate as those taught by answers about each image",
+    primary=_F4,
+    secondary=(
+        _F4_TEST,
+        _at_ww("F4.agreement", "agreement, the same students", DRAW_AGREEMENT, "class-mean", "kd"),
+    ),
+    family="F",
+)
+
+F5 = Claim(
+    "F5",
+    "whether strong students follow more or less than weak ones is a matter of the images they are compared on",
+    "ours, from the first study",
+    "fidelity",
+    "strong − weak students' agreement is no larger on strong views than on weak ones",
+    primary=Contrast(
+        "agreement, strong − weak students: on common strong views − on common weak views, test images",
+        tuple(
+            (sign * weight, cell, measure)
+            for view, sign in ((STRONG, 1.0), (WEAK, -1.0))
+            for weight, cell, measure in _strong_minus_weak("", replace(AGREEMENT, view=view), None).terms
+        ),
+        1,
+        key="F5",
+    ),
+    secondary=(
+        *(
+            _keyed(
+                f"F5.{view}",
+                _strong_minus_weak(
+                    f"agreement, strong − weak students, common {view} views", replace(AGREEMENT, view=view), None
+                ),
+            )
+            for view in STUDENTS
+        ),
+    ),
+    family="F",
+)
+
+_E1, _E1_TEST = _both(
+    "E1",
+    _strong_minus_weak("accuracy, strong − weak students, an average of four sets", DRAW_ACCURACY, None, "accuracy"),
+)
+_PLACES = {"weak+weak": "ww", "strong+weak": "sw", "weak+strong": "ws", "strong+strong": "ss"}
+
+E1 = Claim(
+    "E1",
+    "averaged over the sets of teachers, strong and weak students differ in accuracy by less than half a point",
+    "ours; the paper: 6.2, fig. 3, table 1",
+    "generalisation",
+    "the average of the four sets is not shown to lie within the margin",
+    primary=_E1,
+    margin=0.005,
+    secondary=(
+        *(
+            _keyed(
+                f"E1.{place}",
+                _strong_minus_weak(
+                    f"accuracy, strong − weak students, {pair.replace('+', ' and ')} teachers",
+                    DRAW_ACCURACY,
+                    None,
+                    "accuracy",
+                    (pair,),
+                ),
+            )
+            for pair, place in _PLACES.items()
+        ),
+        _E1_TEST,
+    ),
+    kind="equivalence",
+    family="E1",
+    qualification="an average of four sets of teachers, whose effects are {E1.ww} weak and weak, {E1.sw} strong and weak, "
+    "{E1.ws} weak and strong, {E1.ss} strong and strong",
+)
+
+_E2, _E2_TEST = _both(
+    "E2",
+    _mixed_minus_pure("accuracy, students of mixed − of pure teachers", DRAW_ACCURACY, None, paper_name="accuracy"),
+)
+
+E2 = Claim(
+    "E2",
+    "students of mixed and of pure teachers differ in accuracy by less than in any of the paper's tables",
+    "ours; the paper: 6.1, tables 1 and G.5",
+    "generalisation",
+    "the difference is not shown to lie within the margin",
+    primary=_E2,
+    margin=0.0028,
+    secondary=(
+        _E2_TEST,
+        _keyed(
+            "E2.teachers",
+            _mixed_minus_pure(
+                "accuracy of the teachers together, mixed − pure",
+                replace(DRAW_ACCURACY, of_teachers=True),
+                None,
+                (WEAK,),
+            ),
+        ),
+    ),
+    note="the margin is the smallest of the paper's own differences",
+    kind="equivalence",
+    family="E2",
+)
+
+_WAYS = {
+    "whole-different": ("whole images − different halves: lost information, and divergence", "kd", "halves-different"),
+    "whole-both": ("whole images − both halves: lost information", "kd", "halves-both"),
+    "both-different": ("both − different halves: divergence", "halves-both", "halves-different"),
+    "same-both": ("same − both halves", "halves-same", "halves-both"),
+}
+
+_E3, _E3_TEST = _both(
+    "E3",
+    _at_ww(
+        "",
+        "agreement with the whole-image ensemble, different − both halves",
+        DRAW_AGREEMENT,
+        "halves-different",
+        "halves-both",
+    ),
+)
+
+E3 = Claim(
+    "E3",
+    "when teachers together see the same, whether they diverge moves agreement with them by less than half a point",
+    "ours; the paper: 6.2, app. C",
+    "cause",
+    "the difference is not shown to lie within the margin",
+    primary=_E3,
+    margin=0.005,
+    secondary=(
+        _E3_TEST,
+        *(
+            _at_ww(f"E3.{way}.{measure.name}", f"{measure.name}, {words}", measure, first, second)
+            for measure in (DRAW_AGREEMENT, DRAW_ACCURACY)
+            for way, (words, first, second) in _WAYS.items()
+        ),
+    ),
+    note="whole − different halves is the sum of whole − both (lost information) and both − different (divergence)",
+    kind="equivalence",
+    family="E3",
+)
+
+_Q1, _Q1_TEST = _both("Q1", _at_ww("", "accuracy, α = 0.2 − α = 0.6, weak teachers", DRAW_ACCURACY, "alpha-0.2", "kd"))
+
+Q1 = Claim(
+    "Q1",
+    "does accuracy change when the loss alone raises fidelity?",
+    "ours",
+    "pathology",
+    "a question: no sign is predicted",
+    primary=_Q1,
+    secondary=(
+        _Q1_TEST,
+        _at_ww("Q1.agreement", "agreement, α = 0.2 − α = 0.6, weak teachers", DRAW_AGREEMENT, "alpha-0.2", "kd"),
+        *(
+            _at_ww(
+                f"Q1.alpha-{alpha}.{measure.name}",
+                f"{measure.name}, α = {alpha} − α = 0.6, weak teachers and a strong student",
+                measure,
+                f"alpha-{alpha}",
+                "kd",
+                student=STRONG,
+            )
+            for alpha in ("0.2", "0.4", "0.9")
+            for measure in (DRAW_ACCURACY, DRAW_AGREEMENT)
+        ),
+    ),
+    kind="two-sided",
+    family="Q",
+)
+
+_Q2, _Q2_TEST = _both(
+    "Q2", _at_ww("", "accuracy, z-score at equal pull − vanilla, weak teachers", DRAW_ACCURACY, "zscore-equal", "kd")
+)
+
+Q2 = Claim(
+    "Q2",
+    "does accuracy change when logits are standardised and the pull stays equal?",
+    "ours; the paper: 6.3, fig. 4",
+    "matching",
+    "a question: no sign is predicted",
+    primary=_Q2,
+    secondary=(
+        _Q2_TEST,
+        _at_ww("Q2.agreement", "agreement, z-score at equal pull − vanilla", DRAW_AGREEMENT, "zscore-equal", "kd"),
+        _at_ww("Q2.zscore.accuracy", "accuracy, z-score − vanilla", DRAW_ACCURACY, "zscore", "kd"),
+        _at_ww("Q2.zscore.agreement", "agreement, z-score − vanilla", DRAW_AGREEMENT, "zscore", "kd"),
+    ),
+    kind="two-sided",
+    family="Q",
+    qualification="agreement {Q2.agreement}",
+)
+
+_COST = _at_ww(
+    "P.cost", "accuracy, answers about the image − mean answers of its class", DRAW_ACCURACY, "kd", "class-mean"
+)
+_GAIN = _fixed(
+    "accuracy, two weak teachers − none, the mean of both students",
+    [
+        (0.5 * sign, cell)
+        for student in STUDENTS
+        for sign, cell in ((1.0, Cell("weak+weak", student)), (-1.0, Cell("", student, "none")))
+    ],
+    DRAW_ACCURACY,
+    None,
+)
+
+P = Claim(
+    "P",
+    "following pays only where the teachers know more than the student",
+    "ours; the paper prints no teacher's accuracy",
+    "pathology",
+    "what is gained by following (P1), or lost by answers that say nothing of the image (P2), is no smaller with peers",
+    secondary=(
+        _COST,
+        _keyed("P.gain", _GAIN),
+        Ratio("the cost of mean answers over the gain from teachers", _COST, _GAIN, key="P.share"),
+    ),
+    note="one conjunction of two contrasts between cpu-draws and cpu-peers, paired by draw; both decide, or neither",
+    family="P",
+)
+
+
+@dataclass(frozen=True)
+class Across:
+    """An effect in one study − the same in another, their seeds paired by draw."""
+
+    key: str
+    what: str
+    effect: Contrast
+    first: str
+    """a profile"""
+    second: str
+    predicted: Sign
+
+
+CONJUNCTION = (
+    Across("P1", "accuracy, α = 0.2 − α = 0.6: cpu-draws − cpu-peers", _Q1, "cpu-draws", "cpu-peers", 1),
+    Across("P2", "the cost of mean answers: cpu-draws − cpu-peers", _COST, "cpu-draws", "cpu-peers", 1),
+)
+"""P: supported if both are, one-sided at .05 each, so that both together have no more than .05"""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """An effect that the ladder follows, and what was declared of it against ``cpu-draws``; exploratory."""
+
+    effect: Contrast
+    declared: Literal["larger", "smaller in size", "as before"]
+    profiles: tuple[str, ...]
+
+
+def _on_pure(key: str, of: Contrast, share: float = 2.0) -> Contrast:
+    """A mean over the four sets of teachers, over the two pure ones alone, which every rung has."""
+    terms = tuple((share * weight, cell, measure) for weight, cell, measure in of.terms if cell.teachers in PURE)
+    return replace(of, key=key, what=f"{of.what}, the two pure sets", terms=terms, paper=None)
+
+
+LADDER = (
+    Rung(
+        _on_pure("K2.pure", _strong_minus_weak("accuracy, strong − weak students", DRAW_ACCURACY, None)),
+        "larger",
+        ("cpu-fit",),
+    ),
+    Rung(_F3, "smaller in size", ("cpu-fit", "cpu-25000")),
+    Rung(_F4, "smaller in size", ("cpu-25000",)),
+    Rung(cast(Contrast, F1.primary), "as before", ("cpu-25000",)),
+    Rung(_on_pure("F5.pure", cast(Contrast, F5.primary)), "as before", ("cpu-fit", "cpu-25000")),
+)
+"""K2's effect, F3, F4, F1 and F5. ``cpu-fit`` has the teachers of ``cpu-draws``, students of the two pure sets alone, and none
+of class means."""
+
+SECONDARY = Claim(
+    "secondary",
+    "what is shown beside the second round, without a verdict",
+    "ours",
+    "limits",
+    "nothing: no sign decides here",
+    secondary=(
+        Association(
+            "r of agreement and accuracy on clean images, means of each student augmentation taken off",
+            DRAW_AGREEMENT,
+            DRAW_ACCURACY,
+            -1,
+            "student",
+            key="K6.draws",
+        ),
+    ),
+    note="beside these stand r of agreement in one seed and accuracy in another, the spread of the teachers' answers as a "
+    "predictor that needs no student (Wang et al. 2022), and the sampling error over images",
 )
 
 # -- C: the earlier reading of the abstract --------------------------------------------------------------------------
@@ -732,6 +1230,18 @@ SETS = {
         (K1, K2, K3, K4, K5, K6, K7, K8, K9, K10, CONTROLS),
         _SEEN,
     ),
+    "R": ClaimSet(
+        "R",
+        1,
+        date(2026, 12, 1),
+        "what the second round asks",
+        (F1, F2, F3, F4, F5, E1, E2, E3, Q1, Q2, P, SECONDARY),
+        _SEEN | {"cpu": (2, 3, 4, 5, 6)},
+        seeds=7,
+        decided_by="cpu-draws",
+        rule="Primaries are marked *. F: one-sided,\nHolm over five. E: two one-sided t-tests, each with its own .05. "
+        "Q: two-sided, Holm over two. P: across two profiles.\nNo verdict before all seven seeds.",
+    ),
     "C": ClaimSet("C", 1, date(2026, 10, 1), "an earlier reading, of the abstract alone", C_CLAIMS),
 }
 
@@ -762,5 +1272,11 @@ def registered() -> tuple[ClaimSet, ...]:
 
 
 def of_profile(profile: str) -> ClaimSet:
-    """The claims that a profile's results are judged by."""
-    return SETS["C" if profile in _SEEN else "K"]
+    """The claims that a profile's results are judged by first."""
+    return sets_of_profile(profile)[0]
+
+
+def sets_of_profile(profile: str) -> tuple[ClaimSet, ...]:
+    """All that its results are judged by, one beside the other and never pooled: the second round is asked K again."""
+    names = ("C",) if profile in _SEEN else ("R", "K") if profile in SECOND_ROUND else ("K",)
+    return tuple(SETS[name].asked_of(profile) for name in names)

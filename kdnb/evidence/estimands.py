@@ -125,8 +125,10 @@ class Contrast:
     what: str
     terms: tuple[tuple[float, Cell, Measure], ...]
     predicted: Sign | None
-    """the sign that the paper predicts; None where it predicts none"""
+    """the sign that the paper predicts, or we; None where nobody predicts one"""
     paper: PaperValue | None = None
+    key: str = ""
+    """a short name that stays, as ``F1``; empty where nothing refers to it"""
 
     def in_seed(self, index: Index, seed: int) -> float | None:
         total = 0.0
@@ -151,6 +153,8 @@ class Association:
     cells: tuple[Cell, ...] = tuple(Cell(pair, student) for pair in PAIRS for student in STUDENTS)
     """empty for all kd students of the default origin"""
     paper: PaperValue | None = None
+    key: str = ""
+    """a short name that stays, as ``F1``; empty where nothing refers to it"""
 
     def in_seed(self, index: Index, seed: int, other: int | None = None) -> float | None:
         """r, None where a trial is lacking; ``other`` is the seed that y is taken of, by default the same."""
@@ -184,6 +188,7 @@ class BestIs:
     measure: Measure
     predicted: Sign
     paper: PaperValue | None = None
+    key: str = ""
 
     def in_seed(self, index: Index, seed: int) -> float | None:
         values = [[index.value(seed, cell, self.measure) for cell in cells] for cells in (self.first, self.second)]
@@ -202,13 +207,30 @@ class OfReference:
     second: Measure
     predicted: Sign
     paper: PaperValue | None = None
+    key: str = ""
 
     def in_seed(self, index: Index, seed: int) -> float | None:
         first, second = (index.reference(seed, measure) for measure in (self.first, self.second))
         return None if first is None or second is None else first - second
 
 
-Estimand = Contrast | Association | BestIs | OfReference
+@dataclass(frozen=True)
+class Ratio:
+    """One contrast over another, within a seed; none where the other is 0."""
+
+    what: str
+    first: Contrast
+    second: Contrast
+    predicted: Sign | None = None
+    paper: PaperValue | None = None
+    key: str = ""
+
+    def in_seed(self, index: Index, seed: int) -> float | None:
+        first, second = (each.in_seed(index, seed) for each in (self.first, self.second))
+        return None if first is None or not second else first / second
+
+
+Estimand = Contrast | Association | BestIs | OfReference | Ratio
 
 
 # -- the paper's own values ------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a table says about declared claims: an effect for each seed, and a verdict over seeds."""
 
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -7,7 +9,17 @@ import pandas as pd
 
 from kdnb.evidence.claims import PLOTTED, SETS, Claim, ClaimSet
 from kdnb.evidence.estimands import Association, Index, Sign, papers, papers_in_words, signed
-from kdnb.evidence.statistics import bootstrap_interval, holm, interval, sign_flip_p, verdict
+from kdnb.evidence.statistics import (
+    LEVEL,
+    bootstrap_interval,
+    equivalence_p,
+    holm,
+    interval,
+    sign_flip_p,
+    two_sided_p,
+    verdict,
+    with_margin,
+)
 
 EFFECT_COLUMNS = ["claim", "what", "column", "primary", "seed", "effect", "predicted", "as_predicted"]
 
@@ -15,7 +27,7 @@ EFFECT_COLUMNS = ["claim", "what", "column", "primary", "seed", "effect", "predi
 def effects(table: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
     """Each estimand in each seed; columns `EFFECT_COLUMNS`. Those whose cells the table lacks, or has undefined, give no row.
 
-    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that the paper predicts, 0 for none;
+    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that was predicted, 0 for none;
     ``as_predicted`` says whether the effect has it (an effect of exactly 0 has not).
     """
     index = Index(table)
@@ -37,24 +49,30 @@ VERDICT_COLUMNS = [
 def verdicts(effects: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
     """A row for each estimand over its seeds; columns `VERDICT_COLUMNS`.
 
-    ``effect`` is the mean; ``low`` and ``high`` the 95 % interval (Student's t; for correlations a bootstrap over seeds);
-    ``share`` that of seeds with the predicted sign, NaN without one. Only a primary has ``p`` (one-sided, in the predicted
-    direction), ``p_holm`` (over all primaries that the table has) and a ``verdict``; of the others these are NaN and empty.
+    ``effect`` is the mean; ``low`` and ``high`` the 95 % interval (Student's t; for correlations a bootstrap over seeds), of an
+    equivalence the 90 % interval, which lies within the margin exactly where the test passes; ``share`` that of seeds with the
+    predicted sign, NaN without one. Only a primary has ``p`` (of the claim's kind of test; of a predicted sign one-sided),
+    ``p_holm`` (over the claims that were declared as its family; without one, over all primaries that the table has) and a
+    ``verdict`` (`_verdict`; *pending* with fewer seeds than were declared, *exploratory* where the set gives none); of the
+    others these are NaN and empty.
     """
     kinds = {(claim.key, estimand.what): estimand for claim, _, _, estimand in declared.estimands()}
+    families: dict[str, list[tuple[Claim, dict[str, Any], list[float]]]] = {}
     rows: list[dict[str, Any]] = []
     for name, group in effects.groupby(["claim", "what"], sort=False):
         key, what = cast(tuple[str, str], name)
         values = group["effect"].tolist()
         first = group.iloc[0]
+        claim, primary = declared[key], bool(first["primary"])
         correlated = isinstance(kinds[key, what], Association)
-        low, high = bootstrap_interval(values) if correlated else interval(values)
+        level = 0.9 if primary and claim.kind == "equivalence" else 0.95
+        low, high = bootstrap_interval(values) if correlated else interval(values, level)
         sign = int(first["predicted"])
         row = {
             "claim": key,
             "what": what,
             "column": first["column"],
-            "primary": bool(first["primary"]),
+            "primary": primary,
             "predicted": sign,
             "seeds": len(values),
             "effect": float(np.mean(values)),
@@ -65,30 +83,112 @@ def verdicts(effects: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
             "p_holm": float("nan"),
             "verdict": "",
         }
-        if row["primary"] and sign:
-            row["p"] = sign_flip_p(values, cast(Sign, sign))
-            row["verdict"] = verdict(values, cast(Sign, sign))
         rows.append(row)
-    deciding = [row for row in rows if row["verdict"]]
-    for row, adjusted in zip(deciding, holm([row["p"] for row in deciding]), strict=True):
-        row["p_holm"] = adjusted
+        if primary and (sign or claim.kind != "directional"):
+            families.setdefault(claim.family, []).append((claim, row, values))
+    for family, judged in families.items():
+        if declared.exploratory:
+            for _, row, _ in judged:
+                row["verdict"] = "exploratory"
+            continue
+        for claim, row, values in judged:
+            row["p"] = _p(claim, values, row["predicted"])
+        of = len(declared.family(family)) if family else len(judged)
+        for (claim, row, values), adjusted in zip(judged, holm([row["p"] for _, row, _ in judged], of), strict=True):
+            row["p_holm"] = adjusted
+            row["verdict"] = "pending" if len(values) < declared.seeds else _verdict(claim, row, values)
     return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
-def as_good_as_none(claim: Claim, row: pd.Series) -> bool:
-    """Whether the interval of a claim's primary lies within the margin that was declared; False where none was.
+def _p(claim: Claim, values: Sequence[float], sign: int) -> float:
+    """Of the claim's kind of test."""
+    if claim.kind == "equivalence":
+        return equivalence_p(values, claim.margin)
+    return sign_flip_p(values, cast(Sign, sign)) if claim.kind == "directional" else two_sided_p(values)
+
+
+def _verdict(claim: Claim, row: dict[str, Any], values: Sequence[float]) -> str:
+    """In words.
+
+    Of a predicted sign, judged alone: *supported*, *contradicted* or *inconclusive*, and *negligible* first where the interval
+    lies within the margin; judged in a family: *supported* or *not supported*. Of an equivalence: *equivalent* or
+    *inconclusive*. Of a sign that nobody predicted: *positive*, *negative* or *inconclusive*.
+    """
+    if claim.kind == "directional" and not claim.family:
+        by_sign = verdict(values, cast(Sign, row["predicted"]))
+        return with_margin(by_sign, len(values), row["low"], row["high"], claim.margin)
+    passed = row["p_holm"] <= LEVEL
+    if claim.kind == "directional":
+        return "supported" if passed else "not supported"
+    if not passed:
+        return "inconclusive"
+    return "equivalent" if claim.kind == "equivalence" else "positive" if row["effect"] > 0 else "negative"
+
+
+def negligible(verdict: str) -> bool:
+    """Whether a verdict says that the interval lies within the margin that was declared."""
+    return verdict.startswith("negligible")
+
+
+def said(claim: Claim, row: Any, of_claim: pd.DataFrame) -> str:
+    """The verdict on a claim and what qualifies it, in one line; empty for an estimand that gets none.
 
     Args:
         row: the primary's, of `verdicts`.
+        of_claim: the rows of `verdicts` of this claim.
     """
-    return bool(claim.margin and -claim.margin <= row["low"] and row["high"] <= claim.margin)
+    if not row["verdict"]:
+        return ""
+    return "; ".join([in_words(claim, row["verdict"]), *qualified(claim, of_claim)])
 
 
-def columns_part(claim: Claim, of_claim: pd.DataFrame) -> str:
-    """Whether a claim's two columns part, in a sentence; empty where they do not.
+def in_words(claim: Claim, verdict: str) -> str:
+    """A verdict, with the margin that an equivalence is within; or what is said instead where the comparison was not fair."""
+    if verdict == "equivalent":
+        return f"equivalent within ±{claim.margin:g}"
+    if not claim.instead or verdict == "inconclusive":
+        return verdict
+    return f"{'negligible: ' * negligible(verdict)}{claim.instead}"
 
-    They part only if the primary is contradicted while the first plot has the paper's sign in every seed, or supported while
-    it has the opposite sign in every seed, or if the primary's interval lies within the declared margin.
+
+def word(claim: Claim, verdict: str) -> str:
+    """The word that a verdict is counted under: ``negligible`` of ``negligible (contradicted by sign)``; and of a sign that
+    nothing follows from, since the comparison was not fair, ``inconclusive``."""
+    first = verdict.partition(" (")[0]
+    return "inconclusive" if claim.instead and first != "negligible" else first
+
+
+def qualified(claim: Claim, of_claim: pd.DataFrame) -> list[str]:
+    """What a reader must know beside a claim's verdict, clause by clause; of its qualification those whose numbers the
+    results have.
+
+    Args:
+        of_claim: the rows of `verdicts` of this claim.
+    """
+    named = {each.key: each.what for each in (*claim.plotted, *claim.secondary, *claim.later) if each.key}
+    found = []
+    for clause in claim.qualification.split("; ") if claim.qualification else []:
+        keys = re.findall(r"{(.+?)}", clause)
+        rows = {key: of_claim[of_claim["what"] == named[key]] for key in keys}
+        if any(each.empty for each in rows.values()):
+            continue
+        for key, each in rows.items():
+            clause = clause.replace(f"{{{key}}}", _mean(each.iloc[0]))
+        found.append(clause)
+    return found
+
+
+def _mean(row: pd.Series) -> str:
+    """``−0.210 (3 of 5)``: the mean over seeds, and of a predicted sign in how many it is."""
+    agree = f" ({round(row['share'] * row['seeds'])} of {row['seeds']})" if row["predicted"] else ""
+    return signed(row["effect"]) + agree
+
+
+def columns_disagree(claim: Claim, of_claim: pd.DataFrame) -> str:
+    """Whether a claim's two columns disagree, in a sentence; empty where they do not.
+
+    They do only if the primary is contradicted while the first plot has the paper's sign in every seed, or supported while
+    it has the opposite sign in every seed, or if the primary is negligible.
 
     Args:
         of_claim: the rows of `verdicts` of this claim.
@@ -97,8 +197,8 @@ def columns_part(claim: Claim, of_claim: pd.DataFrame) -> str:
     if primary.empty:
         return ""
     row = primary.iloc[0]
-    if as_good_as_none(claim, row):
-        return f"the effect that decides is as good as none, since its interval lies within ±{claim.margin:g}"
+    if negligible(row["verdict"]):
+        return f"the effect that decides is negligible: its interval lies within ±{claim.margin:g}"
     plotted = of_claim[(of_claim["column"] == PLOTTED) & (of_claim["predicted"] != 0)]
     if plotted.empty:
         return ""
@@ -114,12 +214,10 @@ _WAY = {1: "up", -1: "down", 0: "no sign"}
 
 
 _READ_PAPERS = [
-    "Each line: the effect in each seed; the sign that the paper predicts; the paper's own values on CIFAR-100 / its long",
-    "tail / ImageNet-LT, where its tables have them. Only the primary (marked *) gets a verdict.",
+    "Each line: the effect in each seed; the sign that was predicted; the paper's own values on CIFAR-100 / its long",
+    "tail / ImageNet-LT, where its tables have them. ",
 ]
-_READ_OWN = [
-    "Each line: the effect in each seed, and the sign that was predicted. Only the primary (marked *) gets a verdict.",
-]
+_READ_OWN = ["Each line: the effect in each seed, and the sign that was predicted. "]
 
 
 def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
@@ -131,13 +229,19 @@ def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
         f"{whose} as the profile {profile} shows them ({declared.name}, version {declared.version}:",
         f"{declared.about}).",
     ]
-    lines += _READ_PAPERS if declared.name in SETS else _READ_OWN
+    read = _READ_PAPERS if declared.name in SETS else _READ_OWN
+    lines += [*read[:-1], read[-1] + declared.rule]
+    if declared.exploratory:
+        lines.append(
+            f"Verdicts are those of {declared.decided_by}; here the same is asked of other seeds, without one."
+        )
     for claim in declared.claims:
         lines += ["", f"{claim.key}  {claim.statement} ({claim.where})"]
         found = effects[effects["claim"] == claim.key]
         if found.empty:
             lines.append(f"    {claim.note or 'not in this grid'}")
             continue
+        of_claim = pd.DataFrame([row for key, row in judged.items() if key[0] == claim.key])
         column = ""
         for _, heading, primary, estimand in [each for each in declared.estimands() if each[0] is claim]:
             group = found[found["what"] == estimand.what]
@@ -157,10 +261,12 @@ def describe(effects: pd.DataFrame, declared: ClaimSet, profile: str) -> str:
                 line += f"; paper {papers_in_words(estimand)}"
             row = judged[claim.key, estimand.what]
             if row["verdict"] and len(group) > 1:
-                line += f"; p = {row['p']:.3f}: {row['verdict']}"
+                several = len(declared.family(claim.family)) > 1 if claim.family else False
+                holms = f", Holm {row['p_holm']:.3f}" if several else ""
+                p = "" if declared.exploratory else f"p = {row['p']:.3f}{holms}: "
+                line += f"; {p}{said(claim, row, of_claim)}"
             lines.append(line)
-        of_claim = pd.DataFrame([row for key, row in judged.items() if key[0] == claim.key])
-        apart = columns_part(claim, of_claim)
+        apart = columns_disagree(claim, of_claim)
         lines += [f"      {apart}"] if apart else []
     if seeds < 5:
         lines += [

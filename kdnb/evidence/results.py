@@ -115,7 +115,7 @@ class Results:
     @property
     def claim_set(self) -> ClaimSet:
         """the declared claims that these results are judged by"""
-        return claims.SETS[self.about["claims"]]
+        return claims.SETS[self.about["claims"]].asked_of(self.profile.name)
 
     @property
     def scale(self) -> str:

@@ -4,7 +4,11 @@
 each seed's effect is as likely to be its negative, so p is the share of all 2^n assignments of signs whose mean reaches the
 observed one. An effect is *supported* if the one-sided p in the predicted direction is at most 0.05, *contradicted* if that
 in the opposite direction is, else *inconclusive*. With n seeds the smallest p is 2^-n: fewer than five seeds can only be
-inconclusive, whatever they show.
+inconclusive, whatever they show. Where a margin was declared and the interval lies within it, the effect is *negligible*, and
+that is said first (`with_margin`).
+
+Two more kinds of question are asked of an effect: whether it is *equivalent* to none within a margin (`equivalence_p`), and
+whether it has a sign at all, with none predicted (`two_sided_p`).
 """
 
 import math
@@ -24,6 +28,9 @@ EXACT_UP_TO = 20
 
 Verdict = Literal["supported", "contradicted", "inconclusive"]
 
+Kind = Literal["directional", "equivalence", "two-sided"]
+"""of a test: of a predicted sign; that an effect lies within a margin; of any sign"""
+
 
 def sign_flip_p(effects: Sequence[float], direction: Literal[-1, 1]) -> float:
     """One-sided p of the mean of `effects` in a direction, by flipping the sign of each; 2^-n to 1.
@@ -36,16 +43,69 @@ def sign_flip_p(effects: Sequence[float], direction: Literal[-1, 1]) -> float:
     """
     if not len(effects) or not all(math.isfinite(effect) for effect in effects):
         raise ValueError(f"a sign-flip test takes finite effects, and at least one, not {list(effects)}")
-    magnitudes = direction * np.asarray(effects, dtype=np.float64)
-    n, draws = len(effects), 1 << EXACT_UP_TO
+    return float(sign_flip_ps(np.asarray([effects], dtype=np.float64), direction)[0])
+
+
+def sign_flip_ps(effects: NDArray[np.float64], direction: Literal[-1, 1]) -> NDArray[np.float64]:
+    """`sign_flip_p` of many studies at once, (N,).
+
+    Args:
+        effects: a row for each study, (N, seeds), finite.
+    """
+    n, draws = effects.shape[1], 1 << EXACT_UP_TO
     if n <= EXACT_UP_TO:
         flipped = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
     else:
         flipped = np.random.default_rng(0).integers(2, size=(draws, n), dtype=np.int8)
         flipped[0] = 0
-    sums = (1.0 - 2.0 * flipped) @ magnitudes
-    # Equal sums may differ in their last bits, and must count as equal.
-    return float((sums >= sums[0] - 1e-12 * np.abs(magnitudes).sum()).mean())
+    signs, magnitudes = (1.0 - 2.0 * flipped).T, direction * effects
+    at_once = max(1, (1 << 22) // signs.shape[1])  # rows, of some tens of megabytes
+    found = []
+    for start in range(0, len(effects), at_once):
+        rows = magnitudes[start : start + at_once]
+        sums = rows @ signs
+        # Equal sums may differ in their last bits, and must count as equal.
+        least = sums[:, :1] - 1e-12 * np.abs(rows).sum(axis=1, keepdims=True)
+        found.append((sums >= least).mean(axis=1))
+    return np.concatenate(found)
+
+
+def two_sided_p(effects: Sequence[float]) -> float:
+    """Two-sided p of the mean by the sign-flip test: twice the smaller of the one-sided ones, at most 1; 2^(1-n) to 1.
+
+    Raises:
+        ValueError: as `sign_flip_p`.
+    """
+    return min(1.0, 2 * min(sign_flip_p(effects, 1), sign_flip_p(effects, -1)))
+
+
+def equivalence_p(effects: Sequence[float], margin: float) -> float:
+    """p of two one-sided t-tests (Schuirmann 1987) that the mean lies within ± margin: the larger of that against −margin and
+    that against +margin. It is at most .05 exactly where the 90 % interval lies within the margin. NaN for a single effect.
+
+    Raises:
+        ValueError: the margin is not above 0.
+    """
+    if margin <= 0:
+        raise ValueError(f"equivalence takes a margin above 0, not {margin:g}")
+    return (
+        float(equivalence_ps(np.asarray([effects], dtype=np.float64), margin)[0]) if len(effects) > 1 else float("nan")
+    )
+
+
+def equivalence_ps(effects: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
+    """`equivalence_p` of many studies at once, (N,).
+
+    Args:
+        effects: a row for each study, (N, seeds), of two seeds or more.
+    """
+    from scipy.stats import t
+
+    n = effects.shape[1]
+    inside = margin - np.abs(effects.mean(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = t.sf(inside / (effects.std(axis=1, ddof=1) / math.sqrt(n)), n - 1)
+    return np.asarray(np.where(np.isnan(p), 1.0, p))  # 0/0: at the margin to the last bit
 
 
 def interval(effects: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -80,12 +140,31 @@ def verdict(effects: Sequence[float], predicted: Literal[-1, 1]) -> Verdict:
     return "contradicted" if sign_flip_p(effects, opposite) <= LEVEL else "inconclusive"
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values (Holm 1979), in their order; at most 1."""
+def with_margin(by_sign: Verdict, seeds: int, low: float, high: float, margin: float) -> str:
+    """The verdict, with *negligible* before it where the interval lies within ± the margin that was declared.
+
+    Fewer seeds than a verdict takes are inconclusive, whatever their interval.
+
+    Args:
+        by_sign: the verdict of so many seeds by `verdict`.
+        low, high: the 95 % interval over them.
+        margin: 0 where none was declared.
+    """
+    if 2.0**-seeds > LEVEL or not (margin and -margin <= low and high <= margin):
+        return by_sign
+    return "negligible" if by_sign == "inconclusive" else f"negligible ({by_sign} by sign)"
+
+
+def holm(p: Sequence[float], of: int = 0) -> list[float]:
+    """Holm's step-down adjustment of p-values (Holm 1979), in their order; at most 1.
+
+    Args:
+        of: how many the family was declared with, where some have no p: they count as the largest.
+    """
     order = sorted(range(len(p)), key=p.__getitem__)
-    adjusted, largest = [0.0] * len(p), 0.0
+    adjusted, largest, count = [0.0] * len(p), 0.0, max(of, len(p))
     for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        largest = max(largest, min(1.0, (count - rank) * p[place]))
         adjusted[place] = largest
     return adjusted
 

@@ -251,6 +251,7 @@ def fidelity(student: Entry, teachers: Mapping[str, Entry]) -> Iterator[Row]:
             if shown and student.spec.objective and student.spec.objective.sides:
                 pairs = zip(several, student.spec.objective.sides, strict=True)
                 halves = measures.ensemble_logits([observed(each, split, f"{view}/{side}") for each, side in pairs])
+                rows.append(_row("teachers_accuracy", measures.accuracy(halves, labels), **where, against="halves"))
                 found = _following(halves, ours, labels)
                 rows += [_row(name, value, **where, against="halves") for name, value in found.items()]
     yield from _and_own(rows, own)

@@ -9,9 +9,9 @@ from kdnb.book import figures, scorecard, style
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit, signed_r
 from kdnb.book.figures import Strip
 from kdnb.errors import IncompleteError
-from kdnb.evidence import paper
-from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
-from kdnb.evidence.estimands import Association, Contrast, Estimand, Index, papers, papers_in_words, signed
+from kdnb.evidence import judging, paper
+from kdnb.evidence.claims import FACTOR, LATER, PLOTTED, Claim
+from kdnb.evidence.estimands import Association, Contrast, Estimand, Index, Ratio, papers, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import select
 
@@ -26,7 +26,7 @@ def _listed(found: Results, claim: Claim, column: str = "") -> list[Estimand]:
 def _strip(found: Results, claim: Claim, estimand: Estimand) -> Strip:
     group = select(found.effects, claim=claim.key, what=estimand.what)
     judged = select(found.verdicts, claim=claim.key, what=estimand.what).iloc[0]
-    decides = f" (decides: {judged['verdict']})" if estimand is claim.primary else ""
+    decides = f" (decides: {judging.in_words(claim, judged['verdict'])})" if estimand is claim.primary else ""
     return Strip(
         estimand.what + decides,
         group["effect"].tolist(),
@@ -58,7 +58,8 @@ def _panels(found: Results, claim: Claim, listed: list[Estimand]) -> dict[str, l
     panels: dict[str, list[Strip]] = {}
     for estimand in listed:
         measure = estimand.terms[0][2].name if isinstance(estimand, Contrast) else ""
-        axis = "correlation r" if isinstance(estimand, Association) else SCALES.get(measure, f"difference in {measure}")
+        axis = SCALES.get(measure, f"difference in {measure}")
+        axis = {Association: "correlation r", Ratio: "ratio"}.get(type(estimand), axis)
         panels.setdefault(axis, []).append(_strip(found, claim, estimand))
     return panels
 
@@ -80,8 +81,8 @@ def factors(found: Results, key: str) -> Exhibit:
     crosses = f" {CROSS} (CIFAR-100, its long tail, ImageNet-LT)." if of_paper else ""
     scales = " Each measure has a scale of its own." if len(panels) > 1 else ""
     caption = (
-        "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that the paper "
-        f"predicts. Filled points lie on it, or have no side to lie on.{scales}{crosses}"
+        "Each strip is one comparison in which one thing differs; a point is a seed. Grey is the side that was "
+        f"predicted. Filled points lie on it, or have no side to lie on.{scales}{crosses}"
     )
     alt = f"Effects of claim {key}: {_said(panels)}"
     return Exhibit(f"factors-{key.lower()}", figures.strips(panels), caption, alt)
@@ -158,7 +159,7 @@ def everything(found: Results, key: str) -> Exhibit:
     """All effects that a claim declares, in every seed, with the paper's own values; folded."""
     claim = found.claim_set[key]
     rows = []
-    for column in (PLOTTED, FACTOR):
+    for column in (PLOTTED, FACTOR, LATER):
         for estimand in _listed(found, claim, column):
             group = select(found.effects, claim=key, what=estimand.what)
             what = f"<b>{html.escape(estimand.what)}</b>" if estimand is claim.primary else html.escape(estimand.what)
