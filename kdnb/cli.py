@@ -169,6 +169,8 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
         f"{dataset.name} ({len(dataset.train)} + {len(dataset.validation)} images, {min(counts)} to {max(counts)} of each of "
         f"{len(counts)} classes to train on, hash {dataset.hash})"
     )
+    for line in study.draws:
+        click.echo(f"  {line}")
     if found := str(repeats(dataset)):
         click.echo(f"  note: {found}")
     for run in held:

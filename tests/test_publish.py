@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from torch.nn.functional import one_hot
 
@@ -418,3 +419,85 @@ def test_results_say_which_claims_they_are_judged_by(folder):
     found = results.read(folder)
     assert (found.claim_set.name, found.exploratory) == ("K", False)
     assert set(found.judged_by("C").effects["claim"]) >= {"C1", "C5"}
+
+
+# -- a study whose seeds have draws of their own ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(some_digits, tmp_path_factory):
+    """Two seeds, each on its draw of three, and what is published of them."""
+    images = {"name": "digits-4", "draws": 3, "set_aside": 2}
+    planned = grids.plan(small_profile(name="drawn", dataset=images, seeds=(0, 1), reference=False))
+    store = Store(tmp_path_factory.mktemp("drawn-store"))
+    execute.execute(planned.study, store, bar=False).require_complete()
+    folder = tmp_path_factory.mktemp("drawn") / "drawn"
+    published = publish.publish(planned.study, store, planned.dataset, folder, strict=False)
+    return planned, store, published
+
+
+def test_a_seed_is_judged_on_the_images_of_the_other_draws(drawn):
+    planned, store, found = drawn
+    for seed in (0, 1):
+        run = next(run for run in planned.study.of_seed(seed) if run.name == "T1w_T2w_Ss")
+        answers = store.entry(run.spec.id).predictions
+        labels = planned.datasets[run.spec.dataset.hash].draws.labels
+        assert torch.equal(answers["draws/labels"], labels)
+        accuracy = float((answers["draws/clean"].argmax(dim=1) == labels).double().mean())
+        where = {"seed": seed, "run": run.name, "split": "draws", "view": "clean"}
+        assert tables.select(found.table, measure="accuracy", **where)["value"].item() == pytest.approx(accuracy)
+        teachers = [store.entry(each).predictions["draws/clean"] for each in run.spec.teachers]
+        together = torch.stack(teachers).mean(dim=0).argmax(dim=1)
+        agreement = float((together == answers["draws/clean"].argmax(dim=1)).double().mean())
+        rows = tables.select(found.table, measure="agreement", against="ensemble", form="textbook", **where)
+        assert rows["value"].item() == pytest.approx(agreement)
+    assert set(tables.select(found.table, split="draws")["view"]) == {"clean", "own"}  # own: of the gap
+    assert set(tables.select(found.table, split="draws", view="own")["measure"]) == {"train_validation_gap"}
+
+
+def test_what_a_seed_with_draws_publishes_is_small_and_gives_its_measures_back(drawn):
+    _, _, found = drawn
+    said = found.predictions(1)
+    assert said.truth.numel() == 0
+    assert said.confidence.shape[1] == 1
+    for run in ("T1w", "T1w_T2w", "T1s_T2s_Sw"):
+        right = said.correct(run, split="draws").double().mean()
+        where = {"seed": 1, "run": run, "measure": "accuracy", "split": "draws"}
+        assert tables.select(found.table, **where)["value"].item() == pytest.approx(float(right))
+    alike = said.answers("T1w_T2w", split="draws") == said.answers("T1w_T2w_Sw", split="draws")
+    where = {"seed": 1, "run": "T1w_T2w_Sw", "measure": "agreement", "against": "ensemble", "form": "textbook"}
+    rows = tables.select(found.table, split="draws", **where)
+    assert rows["value"].item() == pytest.approx(float(alike.double().mean()))
+    with pytest.raises(IncompleteError, match="no predictions on weak views of draws images"):
+        said.answers("T1w", "weak", "draws")
+    with pytest.raises(IncompleteError, match="is not published of a study with draws"):
+        said.probability("T1w")
+
+
+def test_a_study_with_draws_says_how_many_images_a_seed_has_and_proves_all_of_them(drawn):
+    planned, _, found = drawn
+    assert found.about["dataset"]["train"] == 40
+    assert found.about["dataset"]["hash"] == planned.dataset.hash
+    assert found.profile.dataset.draws == 3
+    assert found.profile.dataset.name == "digits-4"
+    assert "4 images a class" in found.scale
+    starts = [made["runs"]["T1w"]["id"] for made in found.about["seeds"].values()]
+    assert starts[0] != starts[1]
+
+
+def test_networks_that_are_too_large_together_leave_other_objectives_out(drawn, monkeypatch):
+    planned, store, _ = drawn
+    runs = list(planned.study.of_seed(0))
+    entries = {run.spec.id: store.entry(run.spec.id) for run in runs}
+    whole = len(publish._weights(runs, entries))
+    monkeypatch.setattr(publish, "WEIGHTS_LIMIT", whole - 1)
+    halved = safetensors.torch.load(publish._weights(runs, entries))
+    assert {tensor.dtype for tensor in halved.values() if tensor.is_floating_point()} == {torch.float16}
+    other = next(run for run in runs if run.name == "T1w_T2w_Ss")
+    columns = dict(other.columns) | {"objective": "zscore"}
+    parted = [replace(other, columns=columns) if run is other else run for run in runs]
+    monkeypatch.setattr(publish, "WEIGHTS_LIMIT", len(publish._weights(runs, entries)) - 1)
+    kept = {name.split("/")[0] for name in safetensors.torch.load(publish._weights(parted, entries))}
+    assert kept == {run.name for run in runs} - {"T1w_T2w_Ss"}
+    monkeypatch.setattr(publish, "WEIGHTS_LIMIT", 10)
+    assert publish._weights(runs, entries) is None

@@ -653,7 +653,7 @@ CONTROLS = Claim(
 
 # -- R: what the second round asks -----------------------------------------------------------------------------------
 
-SECOND_ROUND = ("cpu-draws", "cpu-peers", "cpu-25000", "cpu-fit")
+SECOND_ROUND = ("cpu-draws", "cpu-peers", "cpu-primed", "cpu-25000", "cpu-fit")
 """the profiles that R was declared for; its verdicts are those of the first"""
 
 DRAWS = "draws"

@@ -22,6 +22,7 @@ from kdnb import __version__, environment
 from kdnb.errors import IncompleteError, StoreError
 from kdnb.evidence import claims, crate, directions, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
+from kdnb.study import cell
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import Profile, WeightsFile
 from kdnb.study.store import Entry, Store
@@ -31,8 +32,8 @@ from kdnb.training.observe import DIAL, VIEWS
 EXPLORED = 200
 """validation images in the explorers"""
 
-WEIGHTS_LIMIT = 10_000_000
-"""bytes; larger networks are kept in half precision, and still larger ones not at all"""
+WEIGHTS_LIMIT = 5_000_000
+"""bytes; more than that is kept in half precision, then without students of other objectives than ``kd``, then not at all"""
 
 
 def publish(
@@ -345,15 +346,17 @@ def _explorer(study: Study, runs: Sequence[Run], entries: Mapping[str, Entry], d
 
 
 def _weights(runs: Sequence[Run], entries: Mapping[str, Entry]) -> bytes | None:
-    tensors = {
-        f"{run.name}/{name}": tensor.contiguous()
-        for run in runs
-        for name, tensor in entries[run.spec.id].weights.items()
-    }
-    content = safetensors.torch.save(tensors)
-    if len(content) > WEIGHTS_LIMIT:
-        content = safetensors.torch.save({n: t.half() if t.is_floating_point() else t for n, t in tensors.items()})
-    return content if len(content) <= WEIGHTS_LIMIT else None
+    plain = [run for run in runs if run.columns["objective"] in ("", cell.NONE, cell.PLAIN)]
+    for kept, half in ((runs, False), (runs, True), (plain, True)):
+        tensors = {
+            f"{run.name}/{name}": (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+            for run in kept
+            for name, tensor in entries[run.spec.id].weights.items()
+        }
+        content = safetensors.torch.save(tensors)
+        if len(content) <= WEIGHTS_LIMIT:
+            return content
+    return None
 
 
 def _csv(rows: pd.DataFrame) -> bytes:

@@ -270,7 +270,7 @@ class Results:
         path = self.folder / "weights.safetensors"
         if not path.is_file():
             raise IncompleteError(
-                f"no networks in {self.folder}: they were larger than 10 MB or left out (--no-weights); train them: kdnb run"
+                f"no networks in {self.folder}: they were larger than 5 MB or left out (--no-weights); train them: kdnb run"
             )
         content = path.read_bytes()
         crate.require_published(self.folder, path.name, content)

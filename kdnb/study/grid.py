@@ -96,6 +96,23 @@ class Study:
     def of_seed(self, seed: int) -> tuple[Run, ...]:
         return tuple(run for run in self.runs if run.seed == seed)
 
+    @property
+    def draws(self) -> list[str]:
+        """Which images and which origin each seed has, a line for each; none where all have the same."""
+        lines = []
+        for seed in self.seeds:
+            config, runs = self.profile.dataset.of_seed(seed), self.of_seed(seed)
+            shares = (
+                []
+                if config.draws is None
+                else [f"draw {config.draw} of {config.draws}, {config.images} images a class"]
+            )
+            turns = [name for name, origin in self.profile.origins.items() if isinstance(origin, Alternating)]
+            shares += [f"origin {self.profile.origin_of(name, seed)}" for name in turns if name == self.profile.origin]
+            if shares:
+                lines.append(f"seed {seed}: {', '.join(shares)}, hash {runs[0].spec.dataset.hash}")
+        return lines
+
     def ensembles(self, seed: int) -> list[Ensemble]:
         """Every set of two or more teachers of the grid that the seed has all runs of, each once."""
         by_name = {run.name: run for run in self.of_seed(seed)}

@@ -68,6 +68,11 @@ class DatasetConfig(Strict):
             raise ValueError(f"{given[0]} goes with draws: say how many draws there are, as draws: 7")
         return self
 
+    @property
+    def images(self) -> int:
+        """images of each class that a seed of a study with draws trains on"""
+        return int(self.name.split("-")[1]) * self.together
+
     def of_seed(self, seed: int) -> "DatasetConfig":
         """The images of a seed: those of its draw, where there are several.
 
