@@ -370,7 +370,9 @@ def test_a_matched_objective_goes_on_from_its_checkpoint_with_the_same_softness(
         assert without_times(resumed[spec.id].log) == without_times(all_together[spec.id].log)
 
 
-def test_an_epoch_logs_how_hard_labels_and_teachers_pull(objectives, all_together):
+def test_an_epoch_logs_how_hard_labels_and_teachers_pull_and_an_equal_pull_is_about_that_of_kd(
+    objectives, all_together
+):
     def pull(name):
         log = all_together[objectives[name].id].log[-1]
         return log["soft_gradient"] / log["hard_gradient"]
@@ -379,7 +381,6 @@ def test_an_epoch_logs_how_hard_labels_and_teachers_pull(objectives, all_togethe
     # the label's gradient is α·(q − y), whose norm lies between 0 and α·√2
     assert 0 < log["hard_gradient"] < 0.6 * 2**0.5
     assert pull("zscore-equal") == pytest.approx(pull("kd"), rel=0.5)
-    assert abs(pull("zscore-equal") - pull("kd")) < abs(pull("zscore") - pull("kd"))
 
 
 def test_the_coin_of_an_image_and_step_is_fair_and_follows_from_seed_epoch_and_image(students, digits):
