@@ -7,7 +7,7 @@ import pytest
 
 from kdnb.evidence import diff, results
 from kdnb.paths import CHECKOUT as ROOT
-from tests.test_notebooks import PAGES, UNCOMPARED, tags
+from tests.test_notebooks import PAGES, PLAIN, UNCOMPARED, tags
 
 SMOKE = results.home() / "smoke"
 
@@ -30,7 +30,7 @@ def exhibits(notebook):
     return {cell.source: html_of(cell) for cell in cells if "kdnb-exhibit" in html_of(cell)}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [name for name in PAGES if name != PLAIN])
 def test_a_page_shows_another_profile(name, tmp_path, settings_apart):
     """All of its exhibits are there, those of results are of other results, and the banner says which."""
     stored, fresh = ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "out.ipynb"
