@@ -105,7 +105,9 @@ def lockstep(
 
     def take(batches: Batches) -> None:
         nonlocal done
-        steps.over(learners, iter(batches), done, len(batches))
+        coins = (torch.zeros_like(labels, dtype=torch.bool) for _, labels in batches)  # no objective here tosses one
+        tossed = ((images, labels, coin) for (images, labels), coin in zip(batches, coins, strict=True))
+        steps.over(learners, tossed, done, len(batches))
         done += len(batches)
 
     return Way(name, take, lambda: flat(learners[0].network))

@@ -131,8 +131,9 @@ def observe(
         for spec in measured:
             network = networks[spec.id]
             parts = [logits(network, images.to(device), prepare, spec).cpu() for _, images in chunks(dataset.draws)]
-            found = results[spec.id].predictions
-            found[f"{DRAWS}/clean"], found[f"{DRAWS}/labels"] = torch.cat(parts), dataset.draws.labels.clone()
+            predictions = results[spec.id].predictions
+            predictions[f"{DRAWS}/clean"] = torch.cat(parts)
+            predictions[f"{DRAWS}/labels"] = dataset.draws.labels.clone()
     turning = [spec for spec in measured if spec.role in ("teacher", "reference")]
     if turning:
         for run, tensors in _dial(networks, turning, dataset, prepare, device).items():
