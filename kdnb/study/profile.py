@@ -290,8 +290,8 @@ class Profile(Strict):
         for name, origin in self.origins.items():
             for each in origin.of if isinstance(origin, Alternating) else ():
                 if each not in self.origins or isinstance(self.origins[each], Alternating):
-                    single = [key for key, other in self.origins.items() if not isinstance(other, Alternating)]
-                    raise ValueError(f"the origin {name!r} cannot be {each!r} in turn; choose from {', '.join(single)}")
+                    fixed = [key for key, other in self.origins.items() if not isinstance(other, Alternating)]
+                    raise ValueError(f"the origin {name!r} cannot be {each!r} in turn; choose from {', '.join(fixed)}")
         if self.teacher_dataset and self.teacher_dataset.draws:
             raise ValueError("teacher_dataset has draws: only the study's own images are cut into draws")
         for cell in self.cells:
