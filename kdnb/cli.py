@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from kdnb import __version__
-from kdnb.errors import KdnbError, ProfileError, in_one_line
+from kdnb.errors import DamageError, KdnbError, ProfileError, in_one_line
 from kdnb.paths import user_path
 from kdnb.progress import duration
 
@@ -149,7 +149,8 @@ _in_memory = click.option(
 )
 @click.option("--sizes", help="TRAIN,VALIDATION,CLASSES of images that are not here; needs --rate.")
 def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float | None, sizes: str | None) -> None:
-    """Say what a run would train, what the store holds, and what it would cost: arithmetic, memory, disk, hours."""
+    """Say what a run would train, what the store holds, and what it would cost: arithmetic, memory, disk, hours. Nothing in the
+    store changes."""
     from kdnb import devices
     from kdnb.images.repeats import repeats
     from kdnb.study import cost, estimate, execute
@@ -175,7 +176,7 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
         click.echo(f"  note: {found}")
     for run in held:
         if run in study.origins:
-            click.echo(f"  {run.name}  in the store")
+            click.echo(f"  {run.name}  {'in the store' if store.has(run.spec.id) else 'comes with the package'}")
     for seed in study.seeds:
         there = [run.name for run in held if run in study.runs and run.seed == seed]
         if there:
@@ -396,22 +397,27 @@ def run(
 @cli.command()
 @_study_options
 def status(where: Where) -> None:
-    """Say which runs the store holds, and how far the unfinished ones are."""
+    """Say which runs the store holds, and how far the unfinished ones are. Nothing in it changes."""
     study, store = where.plan().study, where.open_store()
     for origin in study.origins:
         click.echo(f"{study.profile.name}, {origin.name}: {_progress(store, origin.spec)}")
     for seed in study.seeds:
         runs = study.of_seed(seed)
-        missing = [run for run in runs if not store.holds(run.spec.id)]
+        missing = [run for run in runs if not store.whole(run.spec.id)]
         click.echo(f"{study.profile.name}, seed {seed}: {len(runs) - len(missing)} of {len(runs)} runs in {store.root}")
         for each in missing:
             click.echo(f"  {each.name}: {_progress(store, each.spec)}")
 
 
 def _progress(store: "Store", spec: "RunSpec") -> str:
-    if store.holds(spec.id):
+    if damage := store.damage(spec.id):
+        return f"to be trained again: {damage}"
+    if store.has(spec.id):
         return f"in {store.root}"
-    saved = store.checkpoints.load(spec.id)
+    try:
+        saved = store.checkpoints.read(spec.id)
+    except DamageError as error:
+        return f"to be begun again: {error}"
     done = saved[1]["epoch"] if saved else 0
     return f"epoch {done} of {spec.train.epochs}" if done else "not begun"
 

@@ -17,6 +17,10 @@ class StoreError(KdnbError):
     """A store entry that cannot be used."""
 
 
+class DamageError(StoreError):
+    """A file of the store that is missing or not what was written, and never one that merely cannot be read."""
+
+
 class DivergedError(KdnbError):
     """A training whose loss is no longer a finite number."""
 

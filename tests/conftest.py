@@ -1,7 +1,8 @@
 """What tests share: real images, and folders that belong to no user."""
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,3 +114,27 @@ def small_profile(*, ensembles=("", "ww", "ss"), students=("w", "s"), **changes)
 @pytest.fixture(scope="session")
 def small_study(few_digits: Dataset) -> grid.Study:
     return grid.build(small_profile(), few_digits.hash)
+
+
+@pytest.fixture(params=["022", "002", "077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The modes that new files lack."""
+    mask = int(request.param, 8)
+    before = os.umask(mask)
+    yield mask
+    os.umask(before)
+
+
+def modes(folder: Path, kind: Callable[[int], bool]) -> dict[Path, int]:
+    """Of all that is below a folder and of a kind, as `stat.S_ISREG`."""
+    found = {path.relative_to(folder): path.stat().st_mode for path in folder.rglob("*")}
+    return {path: stat.S_IMODE(mode) for path, mode in found.items() if kind(mode)}
+
+
+def everything(folder: Path) -> dict[Path, tuple[bytes, int, int]]:
+    """Content, mode and time of a folder and of all that is below it."""
+    found = {path: path.stat() for path in (folder, *folder.rglob("*"))}
+    return {
+        path: (path.read_bytes() if path.is_file() else b"", about.st_mode, about.st_mtime_ns)
+        for path, about in found.items()
+    }

@@ -49,6 +49,15 @@ def test_imports_point_up_the_list(path):
     assert wrong == []
 
 
+def test_one_module_writes_what_must_be_whole():
+    """Temporary files of the standard library are their owner's alone, whatever the umask (`kdnb.atomic`)."""
+    temporary = {path for path in MODULES if any(name.split(".")[0] == "tempfile" for name in imports(path))}
+    saved = {path for path in MODULES if any(name.endswith(".save_file") for name in imports(path))}
+    atomic = {path for path in MODULES if "kdnb.atomic" in imports(path)}
+    assert temporary == set()
+    assert saved <= atomic
+
+
 def test_every_package_says_in_its_first_lines_what_it_answers():
     for name in ORDER:
         said = ast.get_docstring(tree(ROOT / "kdnb" / name / "__init__.py")) or ""

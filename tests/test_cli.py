@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 import yaml
 
 from kdnb import cli
+from kdnb.study import execute, grid
 from kdnb.study import profile as profiles
+from kdnb.study.store import Store
+from tests.conftest import everything
 
 TINY = [
     "--epochs", "1", "--set", "grid=[{teachers: [[], [weak, weak], [strong, strong]]}]", "--set", "origin=fresh",
@@ -54,6 +58,37 @@ def test_a_study_from_plan_to_claims(tmp_path, capfd):
     assert "11 epochs written to" in capfd.readouterr().out
     table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False, na_values={"value": [""]})
     assert set(table["run"]) >= {"T1w", "T1w_T2w", "T1w_T2w_Sw", "reference"}
+
+
+def test_a_plan_and_a_look_at_the_status_change_nothing(tmp_path, capfd):
+    store = Store(tmp_path)
+    where = ["--epochs", "1", "--set", "grid=[{teachers: [[]]}]", "--store", tmp_path]
+    assert run("run", *where) == 0
+    damaged, unfinished, _ = sorted((tmp_path / "runs").iterdir())
+    (damaged / "log.json").write_text("[]")
+    shutil.rmtree(unfinished)
+    (tmp_path / "runs" / f".{unfinished.name}-0123").mkdir()
+    checkpoint = store.checkpoints.path(unfinished.name)
+    checkpoint.write_bytes(b"half")
+    with store.claim([damaged.name]):
+        before = everything(tmp_path)
+        capfd.readouterr()
+        assert run("plan", *where) == 0
+        assert "3 runs, 1 in" in capfd.readouterr().out
+        assert run("status", *where) == 0
+        said = capfd.readouterr().out
+        assert everything(tmp_path) == before
+    assert f"to be trained again: {damaged / 'log.json'} is not the file that was written" in said
+    assert f"to be begun again: the checkpoint {checkpoint} is damaged" in said
+
+
+def test_a_plan_leaves_the_origins_of_the_package_where_they_are(tmp_path, monkeypatch):
+    """They count as there; only a run puts them into the store."""
+    study = grid.plan(profiles.load("smoke")).study
+    monkeypatch.setattr(execute, "packaged", lambda run: Path("the package"))
+    _, held = execute.tasks(study, Store(tmp_path / "store"))
+    assert [run.name for run in held] == [run.name for run in reversed(study.origins)]
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_pool_of_processes_trains_a_study(tmp_path, capfd):

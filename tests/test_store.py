@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from kdnb.study import execute
 from kdnb.study.store import Store
 from kdnb.training import checkpoint, observe, train
 from kdnb.training.answers import Normaliser
-from tests.conftest import HANGS
+from tests.conftest import HANGS, modes
 
 CPU = torch.device("cpu")
 FILES = (
@@ -214,3 +215,11 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next(store, finished):
     store.write(spec, trained, arrays, {})
     assert not left.exists()
     assert other.exists()  # another run's, which another process may be writing
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no modes of files")
+def test_an_entry_has_the_modes_that_the_umask_gives(umask, finished, tmp_path):
+    spec, trained, arrays = finished
+    Store(tmp_path).write(spec, trained, arrays, {})
+    assert set(modes(tmp_path, stat.S_ISREG).values()) == {0o666 & ~umask}
+    assert set(modes(tmp_path, stat.S_ISDIR).values()) == {0o777 & ~umask}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdnb import devices, environment
+from kdnb import atomic, devices, environment
 from kdnb.errors import IncompleteError, ProfileError
 from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
@@ -80,6 +80,7 @@ def open_results(
     study, dataset = planned.study, planned.dataset
     name = f"{settings.name}-{_digest(study)}"
     folder = user_path(asked.results) if asked.results else store.root / "results" / name
+    atomic.readable(folder / "study.json")  # or an error: what cannot be read is not taken for another version's
     try:
         own = publish.registered(settings)
         publish.require_same_study(results.settings(settings, dataset.hash, own), study.seeds, folder)

@@ -13,11 +13,8 @@ to every image and every map, so that measures which nobody took need no trainin
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,11 +27,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from kdnb import atomic
 from kdnb.errors import StoreError
 from kdnb.evidence import crate, publish, table
 from kdnb.images.datasets import Dataset
 from kdnb.study.grid import Run, Study
-from kdnb.study.store import FILES, Entry, Store, manifest
+from kdnb.study.store import FILES, Entry, Store
 
 HALVED = ("predictions.safetensors", "attention.safetensors")
 """files whose numbers are kept in half precision: 11 bits, a relative error of 0.0005 at most"""
@@ -65,14 +63,9 @@ def pack(study: Study, store: Store, dataset: Dataset, seed: int, folder: Path) 
     runs = [*study.origins, *study.of_seed(seed)]
     listed: list[dict[str, Any]] = []
     path = folder / f"{study.profile.name}-seed-{seed}.zip"
-    unfinished: Path | None = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f".{path.name}-*"):
-            left.unlink(missing_ok=True)  # by a process that was killed here
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-")
-        unfinished = Path(temporary)
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+        atomic.clear(path)
+        with atomic.file(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as packed:
 
             def add(name: str, content: bytes) -> None:
                 packed.writestr(zipfile.ZipInfo(name), content)  # no date, so that the same seed is the same file
@@ -86,13 +79,8 @@ def pack(study: Study, store: Store, dataset: Dataset, seed: int, folder: Path) 
                 for name, content in _files(entries.get(run.spec.id) or store.entry(run.spec.id)):
                     add(f"runs/{run.spec.id}/{name}", content)
             packed.writestr(zipfile.ZipInfo(crate.NAME), _crate(about, made, seed, runs, listed))
-        unfinished.chmod(0o644)
-        os.replace(unfinished, path)
     except OSError as error:
         raise StoreError(f"cannot write the archive {path}: {error}") from None
-    finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -195,19 +183,11 @@ def _restore(path: Path, packed: zipfile.ZipFile, store: Store) -> Restored:
 
 
 def _add(packed: zipfile.ZipFile, run: str, store: Store) -> None:
-    store.root.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(dir=store.root, prefix=".restoring-"))
-    try:
-        contents = {}
-        for name in FILES:
-            content = packed.read(f"runs/{run}/{name}")
-            try:
-                contents[name] = _whole(content) if name in HALVED else content
-            except (ValueError, KeyError, SafetensorError) as error:
-                raise StoreError(f"{packed.filename}: {name} of the run {run} cannot be read: {error!r}") from None
-        (place / run).mkdir()
-        for name, content in (contents | manifest(contents)).items():
-            (place / run / name).write_bytes(content)
-        store.adopt(run, place / run)
-    finally:
-        shutil.rmtree(place)
+    contents = {}
+    for name in FILES:
+        content = packed.read(f"runs/{run}/{name}")
+        try:
+            contents[name] = _whole(content) if name in HALVED else content
+        except (ValueError, KeyError, SafetensorError) as error:
+            raise StoreError(f"{packed.filename}: {name} of the run {run} cannot be read: {error!r}") from None
+    store.add(run, contents)

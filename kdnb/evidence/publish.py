@@ -6,9 +6,7 @@ Nothing is measured here that the table does not have, and no network of the stu
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb import __version__, environment
-from kdnb.errors import IncompleteError, StoreError
+from kdnb import __version__, atomic, environment
+from kdnb.errors import IncompleteError, StoreError, in_one_line
 from kdnb.evidence import claims, crate, directions, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
 from kdnb.study import cell
@@ -80,18 +78,18 @@ def publish(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / crate.NAME).unlink(missing_ok=True)  # it proves the old files; the new one comes last
         if explorer is not None:
-            _write(folder / "explorer.safetensors", explorer)
+            atomic.write(folder / "explorer.safetensors", explorer)
             if networks is not None:
-                _write(folder / "weights.safetensors", networks)
+                atomic.write(folder / "weights.safetensors", networks)
             else:
                 (folder / "weights.safetensors").unlink(missing_ok=True)  # they would be those of other results
         for seed, files in made.items():
-            _replace(folder / f"seed-{seed}", files)
+            atomic.write_folder(folder / f"seed-{seed}", files, replace=True)
         if recipes:
-            _replace(folder / crate.RECIPES, recipes)
+            atomic.write_folder(folder / crate.RECIPES, recipes, replace=True)
         else:
             shutil.rmtree(folder / crate.RECIPES, ignore_errors=True)
-        _write(folder / "study.json", as_json(describe(study, store, dataset)))
+        atomic.write(folder / "study.json", as_json(describe(study, store, dataset)))
         summarise(folder, earlier)
     except OSError as error:
         raise StoreError(f"cannot write the results into {folder}: {error}") from None
@@ -100,7 +98,9 @@ def publish(
 
 def _earlier_crate(folder: Path) -> dict[str, Any] | None:
     try:
-        return crate.read(folder)
+        return crate.read(folder) if atomic.readable(folder / crate.NAME) else None
+    except OSError as error:
+        raise StoreError(f"{in_one_line(error)}; what cannot be read is not replaced") from None
     except IncompleteError:
         return None  # damaged, and replaced
 
@@ -115,8 +115,8 @@ def summarise(folder: Path, earlier: Mapping[str, Any] | None = None) -> None:
         IncompleteError: the folder has no results, or damaged ones.
         OSError: it cannot be written.
     """
-    _write(folder / "verdicts.csv", verdicts_csv(folder))
-    _write(folder / crate.NAME, crate.describe(folder, earlier))
+    atomic.write(folder / "verdicts.csv", verdicts_csv(folder))
+    atomic.write(folder / crate.NAME, crate.describe(folder, earlier))
 
 
 def verdicts_csv(folder: Path) -> bytes:
@@ -365,26 +365,3 @@ def _csv(rows: pd.DataFrame) -> bytes:
 
 def as_json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-
-
-def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Puts a folder of files in place; a call that is killed leaves the old one or the new one, or none to be made again."""
-    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-    new.chmod(0o755)
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-        os.replace(folder, old / folder.name)
-        os.replace(new, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(new, folder)

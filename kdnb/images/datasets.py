@@ -30,7 +30,6 @@ memory, which batches and draws follow, does not depend on it either: CIFAR-100'
 class and pixels. So copies of one content hash train the same networks, whatever they were read from.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -41,7 +40,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -50,7 +49,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kdnb.errors import DataError
+from kdnb import atomic
+from kdnb.errors import DataError, in_one_line
 from kdnb.images import listing, readers, streaming
 from kdnb.images.listing import Listing, Part
 from kdnb.images.readers import Content, FolderSource, ZipSource
@@ -214,17 +214,16 @@ def _sorted(split: Split, key: Sequence[Any]) -> Split:
 
 # -- the cache of decoded tensors ------------------------------------------------------------------------------------
 
+T = TypeVar("T")
+
 
 def _cached(name: str, decode: Callable[[], Dataset], fingerprint: str) -> Dataset:
     """What `decode` gives, from the cache if it was decoded from files with the same fingerprint."""
     key = hashlib.sha256(f"{DECODER} {name} {fingerprint}".encode()).hexdigest()[:16]
     stem = re.sub(r"\W+", "-", name)[-40:]
     path = cache_root() / "decoded" / f"{stem}-{key}.safetensors"
-    if path.exists():
-        try:
-            return _read_cache(path)
-        except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
-            warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=3)
+    if (kept := _kept(path, _read_cache)) is not None:
+        return kept
     dataset = decode()
     dataset = replace(dataset, hash=content_hash(dataset))
     _write_cache(path, dataset)
@@ -252,16 +251,27 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
         warnings.warn(f"cannot keep the decoded images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4)
 
 
+def _kept(path: Path, read: Callable[[Path], T]) -> T | None:
+    """What a file of the cache holds; None where there is none, or a damaged one, which is said.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return read(path) if atomic.readable(path) else None
+    except OSError as error:
+        raise DataError(f"the cache cannot be read ({in_one_line(error)}); set KDNB_CACHE to another folder") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=4)
+        return None
+
+
 def _keep(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> Exception | None:
     """Writes a file of the cache whole or not at all; why not, where it could not."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, about)
-        os.replace(temporary, path)
+        with atomic.file(path) as unfinished:
+            save_file(tensors, unfinished, about)
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         return error
     return None
 
@@ -594,15 +604,8 @@ def _index(name: str, folder: Path, listed: Listing, size: int) -> dict[str, tor
     key = hashlib.sha256(f"{DECODER} {name} {_listing_fingerprint(folder, listed)}".encode()).hexdigest()[:16]
     stem = re.sub(r"\W+", "-", name)[-40:]
     path = cache_root() / "indexed" / f"{stem}-{key}.safetensors"
-    if path.exists():
-        try:
-            with safe_open(path, framework="pt") as file:
-                index = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is no mapping
-                if file.metadata()["digest"] != _index_digest(index):
-                    raise ValueError("it is not what was written")
-                return index
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            warnings.warn(f"{path} is damaged ({error}); decoding again", stacklevel=4)
+    if (kept_index := _kept(path, _read_index)) is not None:
+        return kept_index
     index, digests = {}, []
     for kept, part in (("train", listed.train), ("validation", listed.validation)):
         stock = streaming.take_stock(folder, part, size)
@@ -617,6 +620,14 @@ def _index(name: str, folder: Path, listed: Listing, size: int) -> dict[str, tor
         warnings.warn(
             f"cannot keep what is known of the images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4
         )
+    return index
+
+
+def _read_index(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        index = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is no mapping
+        if file.metadata()["digest"] != _index_digest(index):
+            raise ValueError("it is not what was written")
     return index
 
 

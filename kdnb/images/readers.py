@@ -176,6 +176,8 @@ def _unpickle(path: Path) -> dict[str, Any]:
             return content
     except FileNotFoundError:
         raise DataError(f"{path} is missing; fetch cifar100 again, or remove {path.parent}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:
         raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
 
@@ -279,6 +281,8 @@ class ZipSource:
         self.where = archive
         try:
             self._zip = zipfile.ZipFile(archive)
+        except PermissionError as error:
+            raise DataError(f"{archive} cannot be read ({error.strerror})") from None
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{archive} is not a whole zip file ({error}); fetch it again") from None
         paths = {

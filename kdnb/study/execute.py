@@ -411,20 +411,30 @@ def tasks(
     memory: float | None = None,
     workers: int = 1,
     graphs: bool = False,
+    prepare: bool = False,
 ) -> tuple[list[Task], list[Run]]:
-    """What is to be trained, in lockstep groups, and the runs that the store holds.
+    """What is to be trained, in lockstep groups, and the runs that the store holds whole or the package has.
 
-    Origins that nothing missing starts from are left alone; those that come with the package are put into the store.
+    Origins that nothing missing starts from are left alone.
+
+    Args:
+        prepare: set aside what the store has damaged, and put into it the origins that come with the package. Without, nothing
+            changes on disk.
+
+    Raises:
+        StoreError: an entry cannot be read, or the store cannot be written.
     """
-    held = [run for run in study.runs if store.holds(run.spec.id)]
+    holds = store.holds if prepare else store.whole
+    held = [run for run in study.runs if holds(run.spec.id)]
     held_ids = {run.spec.id for run in held}
     missing = [run for run in study.runs if run.spec.id not in held_ids]
     wanted = {needed for run in missing for needed in needed_by(run.spec)}
     for origin in study.origins:
-        there = store.holds(origin.spec.id)
+        there = holds(origin.spec.id)
         folder = packaged(origin.spec.id)
         if not there and folder is not None and origin.spec.id in wanted:
-            store.adopt(origin.spec.id, folder)
+            if prepare:
+                store.adopt(origin.spec.id, folder)
             there = True
         if there:
             held.insert(0, origin)
@@ -494,6 +504,7 @@ def execute(
         memory=memory,
         workers=workers,
         graphs=graphs,
+        prepare=True,
     )
     done, trained = {run.spec.id for run in held}, 0
     failed: dict[str, str] = {}

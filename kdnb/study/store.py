@@ -12,15 +12,15 @@
     <store>/set-aside/                     damaged entries, with the reason; nothing is deleted
     <store>/datasets/<hash>.json           names of the training images of each data set that was used
 
-An entry is assembled in a folder of its own and renamed into place: it is there whole or not at all. What cannot be
-trusted is reported, set aside and trained again. No pickle is ever loaded.
+An entry is there whole or not at all (`kdnb.atomic`). What is damaged is reported, set aside and trained again; what merely
+cannot be read is an error and stays. No pickle is ever loaded.
 """
 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
+import stat
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,7 +34,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb.errors import StoreError
+from kdnb import atomic
+from kdnb.errors import DamageError, StoreError, in_one_line
 from kdnb.images.datasets import Dataset
 from kdnb.paths import own_folder, user_path
 from kdnb.study import locks
@@ -67,7 +68,8 @@ class Entry:
     """A run in the store. Each file is checked against the manifest when it is first read.
 
     Raises:
-        StoreError: by any of the properties, when the file is missing or is not the one that was written.
+        DamageError: by any of the properties, when the file is missing or is not the one that was written.
+        StoreError: the file is there and cannot be read.
     """
 
     folder: Path
@@ -75,45 +77,53 @@ class Entry:
     @cached_property
     def _manifest(self) -> dict[str, str]:
         try:
-            manifest: dict[str, str] = json.loads((self.folder / _MANIFEST).read_bytes())["files"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.folder} has no readable manifest ({error})") from None
+            manifest: dict[str, str] = json.loads(self._content(_MANIFEST))["files"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamageError(f"{self.folder} has no whole manifest ({error})") from None
         missing = [name for name in FILES if name not in manifest]
         if missing:
-            raise StoreError(f"the manifest of {self.folder} does not name {missing[0]}")
+            raise DamageError(f"the manifest of {self.folder} does not name {missing[0]}")
         return manifest
 
-    def _read(self, name: str) -> bytes:
+    def _content(self, name: str) -> bytes:
+        path = self.folder / name
         try:
-            content = (self.folder / name).read_bytes()
+            return path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError):
+            raise DamageError(f"{path} is missing") from None
         except OSError as error:
-            raise StoreError(f"{self.folder / name} cannot be read ({error.strerror})") from None
+            raise StoreError(f"{path} cannot be read ({error.strerror}); it is left as it is") from None
+
+    def read(self, name: str) -> bytes:
+        """A file's content, checked."""
+        content = self._content(name)
         if hashlib.sha256(content).hexdigest() != self._manifest[name]:
-            raise StoreError(f"{self.folder / name} is not the file that was written: its hash differs")
+            raise DamageError(f"{self.folder / name} is not the file that was written: its hash differs")
         return content
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
-        tensors: dict[str, Tensor] = safetensors.torch.load(self._read(name))
+        tensors: dict[str, Tensor] = safetensors.torch.load(self.read(name))
         return tensors
 
     def verify(self) -> None:
         """Reads and checks every file.
 
         Raises:
-            StoreError: one is missing or damaged, or the spec is not the one that the folder is named after.
+            DamageError: one is missing or damaged, or the spec is not the one that the folder is named after.
+            StoreError: one cannot be read.
         """
         for name in FILES:
             if name != "spec.json":
-                self._read(name)
+                self.read(name)
         if self.spec.id != self.folder.name:
-            raise StoreError(f"{self.folder} holds the run {self.spec.id}")
+            raise DamageError(f"{self.folder} holds the run {self.spec.id}")
 
     @cached_property
     def spec(self) -> RunSpec:
         try:
-            return RunSpec.model_validate_json(self._read("spec.json"))
+            return RunSpec.model_validate_json(self.read("spec.json"))
         except ValidationError as error:
-            raise StoreError(f"{self.folder / 'spec.json'} is not a spec of this version: {error}") from None
+            raise DamageError(f"{self.folder / 'spec.json'} is not a spec of this version: {error}") from None
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -129,12 +139,12 @@ class Entry:
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
-        log: list[dict[str, Any]] = json.loads(self._read("log.json"))
+        log: list[dict[str, Any]] = json.loads(self.read("log.json"))
         return log
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        environment: dict[str, Any] = json.loads(self._read("environment.json"))
+        environment: dict[str, Any] = json.loads(self.read("environment.json"))
         return environment
 
 
@@ -157,30 +167,59 @@ class Store:
         Raises:
             StoreError: there is none.
         """
-        if not self._folder(run).is_dir():
+        if not self.has(run):
             raise StoreError(f"the store {self.root} does not hold the run {run}; train it with kdnb run")
         return Entry(self._folder(run))
 
     def has(self, run: str) -> bool:
-        """Whether the store has the run, without reading it: each file is checked when it is first read."""
-        return self._folder(run).is_dir()
+        """Whether the store has the run, without reading it: each file is checked when it is first read.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        try:
+            return stat.S_ISDIR(self._folder(run).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise StoreError(f"the store {self.root} cannot be read ({in_one_line(error)})") from None
+
+    def damage(self, run: str) -> str:
+        """What is wrong with the run's entry, every file's hash checked; empty where it is whole, or there is none.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        try:
+            if self.has(run):
+                Entry(self._folder(run)).verify()
+        except DamageError as error:
+            return str(error)
+        return ""
+
+    def whole(self, run: str) -> bool:
+        """Whether the store has the run whole, every file's hash checked. It only looks.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        return self.has(run) and not self.damage(run)
 
     def holds(self, run: str) -> bool:
-        """Whether the store has the run whole, every file's hash checked. What it has damaged is set aside."""
-        if not self._folder(run).is_dir():
-            return False
-        try:
-            Entry(self._folder(run)).verify()
-        except StoreError as error:
-            self._set_aside(run, str(error))
-            return False
-        return True
+        """As `whole`, but what the store has damaged is set aside.
+
+        Raises:
+            StoreError: a file cannot be read, or the store cannot be written.
+        """
+        if reason := self.damage(run):
+            self._set_aside(run, reason)
+        return self.has(run)
 
     def _set_aside(self, run: str, reason: str) -> None:
         aside = self.root / "set-aside"
         with self._writing():
-            aside.mkdir(parents=True, exist_ok=True)
-            place = Path(tempfile.mkdtemp(prefix=f"{run}-", dir=aside))
+            place = aside / f"{run}-{uuid.uuid4().hex[:8]}"
+            place.mkdir(parents=True)
             try:
                 os.replace(self._folder(run), place / run)
             except FileNotFoundError:  # another process was faster
@@ -204,28 +243,16 @@ class Store:
             "log.json": json.dumps(trained.log, indent=1).encode(),
             "environment.json": json.dumps(environment, indent=1).encode(),
         }
-        contents |= manifest(contents)
-        unfinished: Path | None = None
         try:
-            self._folder(spec.id).parent.mkdir(parents=True, exist_ok=True)
-            for left in self._folder(spec.id).parent.glob(f".{spec.id}-*"):
-                shutil.rmtree(
-                    left, ignore_errors=True
-                )  # of a process that was killed here; who holds the claim writes alone
-            unfinished = Path(tempfile.mkdtemp(prefix=f".{spec.id}-", dir=self._folder(spec.id).parent))
-            for name, content in contents.items():
-                with (unfinished / name).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            unfinished.chmod(0o755)
-            os.rename(unfinished, self._folder(spec.id))
+            atomic.clear(self._folder(spec.id))  # who holds the claim writes alone
+            self._put(spec.id, contents)
         except OSError as error:
-            if unfinished is not None:
-                shutil.rmtree(unfinished, ignore_errors=True)
             raise StoreError(f"cannot write the run {spec.id} into {self.root}: {error}") from None
         self.checkpoints.clear(spec.id)
         return Entry(self._folder(spec.id))
+
+    def _put(self, run: str, contents: Mapping[str, bytes]) -> None:
+        atomic.write_folder(self._folder(run), {**contents, **manifest(contents)}, sync=True)
 
     def adopt(self, run: str, folder: Path) -> Entry:
         """Copies a whole run from another place, such as an origin that comes with the package; every file is checked.
@@ -234,22 +261,26 @@ class Store:
             StoreError: it is damaged or another run, or it cannot be written.
         """
         source = Entry(folder)
-        source.verify()
-        if source.spec.id != run:
-            raise StoreError(f"{folder} holds the run {source.spec.id}, not {run}")
-        if not self._folder(run).is_dir():
-            unfinished: Path | None = None
+        return self.add(run, {name: source.read(name) for name in FILES})
+
+    def add(self, run: str, contents: Mapping[str, bytes]) -> Entry:
+        """Adds the files of a run that was trained elsewhere; one that the store has stays as it is.
+
+        Raises:
+            StoreError: they are another run's, or cannot be written.
+        """
+        try:
+            found = RunSpec.model_validate_json(contents["spec.json"]).id
+        except ValidationError as error:
+            raise StoreError(f"the spec of the run {run} is not one of this version: {error}") from None
+        if found != run:
+            raise StoreError(f"what is called the run {run} holds the run {found}")
+        if not self.has(run):
             with self._writing():
-                self._folder(run).parent.mkdir(parents=True, exist_ok=True)
-                unfinished = Path(tempfile.mkdtemp(prefix=f".{run}-", dir=self._folder(run).parent))
-                for name in (*FILES, _MANIFEST):
-                    shutil.copyfile(folder / name, unfinished / name)
-                unfinished.chmod(0o755)
                 try:
-                    os.rename(unfinished, self._folder(run))
+                    self._put(run, contents)
                 except OSError:
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                    if not self._folder(run).is_dir():  # else another process was faster
+                    if not self.has(run):  # else another process was faster
                         raise
         return Entry(self._folder(run))
 
@@ -260,11 +291,7 @@ class Store:
             return
         about = {"name": dataset.name, "classes": dataset.classes, "train": dataset.train.names}
         with self._writing():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(about, file, indent=0)
-            os.replace(temporary, path)
+            atomic.write(path, json.dumps(about, indent=0).encode())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
