@@ -20,7 +20,7 @@ def choose(name: str = "auto") -> torch.device:
         if device.type == "cuda" and device.index is None and torch.cuda.is_available():
             device = torch.device("cuda", torch.cuda.current_device())
         else:
-            torch.empty(0, device=device)
+            torch.zeros(1, device=device).item()  # a device such as meta holds no numbers
     except (RuntimeError, AssertionError) as error:
         raise ProfileError(
             f"no device {name!r} here ({str(error).splitlines()[0]}); try auto, cpu, cuda or mps"

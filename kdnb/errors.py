@@ -29,6 +29,10 @@ class IncompleteError(KdnbError):
     """A study that does not hold all of its runs."""
 
 
+class DamagedResultsError(KdnbError):
+    """Published results of which a part is missing, or is not what was published."""
+
+
 def in_one_line(error: Exception) -> str:
     """What an error of the operating system or of an encoding says, with the path that it is about."""
     if isinstance(error, OSError):

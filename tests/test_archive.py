@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from kdnb.errors import IncompleteError, StoreError
+from kdnb.errors import DamagedResultsError, IncompleteError, StoreError
 from kdnb.evidence import archive, crate
 from kdnb.evidence import table as tables
 from kdnb.study import execute
@@ -200,5 +200,5 @@ def test_a_bomb_and_a_file_that_is_no_archive_are_refused(packed, fresh, tmp_pat
     with pytest.raises(StoreError, match=r"text\.zip cannot be read as an archive"):
         archive.restore(tmp_path / "text.zip", fresh)
     described = rewritten(packed, tmp_path / "odd.zip", lambda contents: contents | {crate.NAME: b"{"})
-    with pytest.raises(IncompleteError, match="fetch the archive again"):
+    with pytest.raises(DamagedResultsError, match="fetch the archive again"):
         archive.restore(described, fresh)

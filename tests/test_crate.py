@@ -10,7 +10,7 @@ import rocrate
 from rocrate_validator import models, services
 from rocrate_validator.utils import document_loader, http
 
-from kdnb.errors import IncompleteError
+from kdnb.errors import DamagedResultsError
 from kdnb.evidence import crate, publish, results
 
 STUDIES = sorted(path.parent for path in results.home().glob("*/study.json"))
@@ -104,7 +104,7 @@ def test_a_flipped_byte_is_found_in_every_file(name, folder):
         content = bytearray((results.home() / "smoke" / name).read_bytes())
         content[place] ^= 0x01
         (folder / name).write_bytes(content)
-    with pytest.raises(IncompleteError, match="publish"):
+    with pytest.raises(DamagedResultsError, match="publish"):
         read_all(folder)
 
 

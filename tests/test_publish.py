@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch.nn.functional import one_hot
 
-from kdnb.errors import IncompleteError, StoreError
+from kdnb.errors import DamagedResultsError, IncompleteError, StoreError
 from kdnb.evidence import claims, crate, diff, judging, overlap, publish, results
 from kdnb.evidence import table as tables
 from kdnb.study import execute
@@ -261,6 +261,22 @@ def test_a_seed_that_is_added_leaves_what_the_others_have(grid, store, digits, t
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "name", ["seed-0/measures.csv", "seed-0/predictions.safetensors.xz", "explorer.safetensors", "seed-0"]
+)
+def test_a_seed_is_not_added_to_results_that_are_not_whole(grid, store, digits, folder, name):
+    """The new crate would prove what is damaged."""
+    if name == "seed-0":
+        shutil.rmtree(folder / name)
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b"?")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(DamagedResultsError, match=f"{name}.* (is not the file that was published|cannot be read)"):
+        publish.publish(one_seed(grid, 1), store, digits, folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert publish.publish(grid, store, digits, folder).seeds == (0, 1)
+
+
 def test_a_call_that_is_stopped_leaves_no_proof_of_other_files(grid, store, digits, folder, monkeypatch):
     """The crate goes before what it proves changes, so that the next call can tell the folder from a damaged one."""
     monkeypatch.setattr(publish, "summarise", lambda *_: 1 / 0)
@@ -303,14 +319,14 @@ def test_reading_what_is_not_there_names_it(folder, tmp_path):
         results.read(folder, [7])
     (folder / "seed-1" / "measures.csv").unlink()
     assert len(results.read(folder, [0]).table)
-    with pytest.raises(IncompleteError, match=r"seed-1.measures\.csv cannot be read .*publish its seed again"):
-        _ = results.read(folder).table
     (folder / crate.NAME).unlink()
+    with pytest.raises(DamagedResultsError, match=r"seed-1.measures\.csv cannot be read .*publish its seeds again"):
+        _ = results.read(folder).table
     (folder / "seed-1" / "provenance.json").write_text("{")
-    with pytest.raises(IncompleteError, match=r"seed-1.provenance\.json cannot be read"):
+    with pytest.raises(DamagedResultsError, match=r"seed-1.provenance\.json cannot be read"):
         results.read(folder)
     (folder / "study.json").write_text("[]")
-    with pytest.raises(IncompleteError, match="cannot be read"):
+    with pytest.raises(DamagedResultsError, match="cannot be read"):
         results.read(folder)
 
 
@@ -388,7 +404,7 @@ def test_single_seeds_are_compared_by_sign(folder):
 def test_a_published_file_that_was_changed_is_not_read(folder):
     path = folder / "seed-0" / "measures.csv"
     path.write_text(path.read_text().replace("0.", "1.", 1))
-    with pytest.raises(IncompleteError, match="is not the file that was published: its hash differs"):
+    with pytest.raises(DamagedResultsError, match="is not the file that was published: its hash differs"):
         _ = results.read(folder).table
 
 

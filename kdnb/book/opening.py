@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kdnb import atomic, devices, environment
-from kdnb.errors import IncompleteError, ProfileError
+from kdnb.errors import DamagedResultsError, IncompleteError, ProfileError
 from kdnb.evidence import publish, results
 from kdnb.evidence.results import Results
 from kdnb.paths import user_path
@@ -84,11 +84,13 @@ def open_results(
     try:
         own = publish.registered(settings)
         publish.require_same_study(results.settings(settings, dataset.hash, own), study.seeds, folder)
-    except IncompleteError:
+        held = _held(study, folder)
+    except (IncompleteError, DamagedResultsError):
         if asked.results:
             raise
-        shutil.rmtree(folder)  # a page's own copy, made by another version
-    lacking = [seed for seed in study.seeds if seed not in _held(study, folder)]
+        shutil.rmtree(folder)  # a page's own copy, made by another version or damaged
+        held = set()
+    lacking = [seed for seed in study.seeds if seed not in held]
     if lacking:
         ahead = grid.plan(settings, root=root, seeds=lacking)
         wanted = ahead.study
@@ -114,7 +116,11 @@ def _require_committed(study: Study, store: Store) -> None:
 
 
 def _held(study: Study, folder: Path) -> set[int]:
-    """The study's seeds of which the folder has results of these very runs."""
+    """The study's seeds of which the folder has results of these very runs.
+
+    Raises:
+        DamagedResultsError: its results are not whole.
+    """
     try:
         published = results.read(folder).about["seeds"]
     except IncompleteError:

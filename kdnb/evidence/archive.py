@@ -146,7 +146,7 @@ def restore(path: Path, store: Store) -> Restored:
 
     Raises:
         StoreError: it is no archive of this package, it is damaged, or the store cannot be written.
-        IncompleteError: its description is damaged.
+        DamagedResultsError: its description is damaged.
     """
     try:
         with zipfile.ZipFile(path) as packed:
@@ -161,7 +161,7 @@ def _restore(path: Path, packed: zipfile.ZipFile, store: Store) -> Restored:
     if crate.NAME not in members:
         raise StoreError(f"{path} is no archive of kdnb archive: it has no {crate.NAME}")
     described = crate.parsed(packed.read(crate.NAME), f"{path}: {crate.NAME}", "fetch the archive again")
-    hashes = {item["@id"]: item.get("sha256") for item in described["@graph"]}
+    listed = crate.listed(described, f"{path}: {crate.NAME}", "fetch the archive again")
     runs: dict[str, list[str]] = {}
     for name, member in members.items():
         found = _NAME.fullmatch(name)
@@ -171,7 +171,7 @@ def _restore(path: Path, packed: zipfile.ZipFile, store: Store) -> Restored:
             raise StoreError(f"{path} holds {name!r}, which no archive of kdnb archive does; nothing was restored")
         if member.compress_type != zipfile.ZIP_STORED:
             raise StoreError(f"{path} holds {name!r} compressed, which kdnb archive never does; nothing was restored")
-        if name != crate.NAME and hashlib.sha256(packed.read(name)).hexdigest() != hashes.get(name):
+        if name != crate.NAME and hashlib.sha256(packed.read(name)).hexdigest() != listed.get(name, ("", 0))[0]:
             raise StoreError(f"{path} is damaged: {name} is not the file that was archived; fetch the archive again")
     for run, names in runs.items():
         if len(names) != len(FILES):

@@ -7,13 +7,14 @@ is another than was published.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdnb import __version__
-from kdnb.errors import IncompleteError
+from kdnb.errors import DamagedResultsError
 
 NAME = "ro-crate-metadata.json"
 
@@ -71,25 +72,117 @@ def describe(folder: Path, earlier: Mapping[str, Any] | None = None, today: date
     return (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+AGAIN = "put it back as it was, or publish its seeds again (kdnb publish)"
+
+_SEED = re.compile("seed-(0|[1-9][0-9]*)")
+
+
+def seeds(folder: Path) -> tuple[int, ...]:
+    """The seeds that have a folder among these results.
+
+    Raises:
+        DamagedResultsError: a folder holds a seed or is named like one, and is none by its exact name, as a copy.
+    """
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if exact := _SEED.fullmatch(path.name):
+            found.append(int(exact[1]))
+        elif path.name.lower().startswith("seed") or (path / "provenance.json").exists():
+            raise DamagedResultsError(f"{path} is no seed's folder by its name, as seed-2 is one; move it elsewhere")
+    return tuple(sorted(found))
+
+
+def require_whole(folder: Path, chosen: Collection[int] | None = None) -> None:
+    """Whether what the crate lists is there in its full length, and no seed beside it: of the study and of the chosen or all
+    seeds. Reads none of it. Results that were published without a crate pass.
+
+    Raises:
+        DamagedResultsError: it is not, or the crate cannot be read.
+    """
+    files = _files(folder)
+    if not files:
+        return
+    there, listed = set(seeds(folder)), {int(name[1]) for name in map(_SEED.match, files) if name}
+    for seed in sorted(there ^ listed if chosen is None else listed & set(chosen) - there):
+        if seed in there:
+            raise DamagedResultsError(
+                f"{folder / f'seed-{seed}'} is not among what was published: {NAME} does not list it; move it"
+            )
+        raise DamagedResultsError(f"{folder} lacks seed {seed}, which its {NAME} lists; {AGAIN}")
+    for name, (_, size) in files.items():
+        seed_of = _SEED.match(name)
+        if seed_of and chosen is not None and int(seed_of[1]) not in chosen:
+            continue
+        try:
+            length = (folder / name).stat().st_size
+        except OSError as error:
+            raise DamagedResultsError(f"{folder / name} cannot be read ({error.strerror}); {AGAIN}") from None
+        if length != size:
+            raise DamagedResultsError(
+                f"{folder / name} is not the file that was published: it has {length} of {size} bytes; {AGAIN}"
+            )
+
+
+def require_unchanged(folder: Path, replaced: Collection[str]) -> None:
+    """Reads and checks every file that the crate lists, before a new crate proves it.
+
+    Args:
+        replaced: names of files and folders that are written anew and may be damaged.
+
+    Raises:
+        DamagedResultsError: one is missing or is not the file that was published.
+    """
+    for name in _files(folder):
+        if name.partition("/")[0] not in replaced:
+            try:
+                require_published(folder, name, (folder / name).read_bytes())
+            except OSError as error:
+                raise DamagedResultsError(f"{folder / name} cannot be read ({error.strerror}); {AGAIN}") from None
+
+
 def require_published(folder: Path, name: str, content: bytes) -> None:
     """Checks a file's content against the crate beside it; results that were published without a crate pass.
 
     Raises:
-        IncompleteError: it is not the file that was published, or the crate cannot be read.
+        DamagedResultsError: it is not the file that was published, or the crate cannot be read.
     """
-    hashes = {item["@id"]: item.get("sha256") for item in (read(folder) or {"@graph": []})["@graph"]}
-    if name in hashes and hashlib.sha256(content).hexdigest() != hashes[name]:
-        raise IncompleteError(
-            f"{folder / name} is not the file that was published: its hash differs from the one in {NAME}; publish its seeds "
-            "again (kdnb publish)"
+    files = _files(folder)
+    if files and name not in files:
+        raise DamagedResultsError(f"{folder / name} is not among what was published: {NAME} does not list it; {AGAIN}")
+    if files and hashlib.sha256(content).hexdigest() != files[name][0]:
+        raise DamagedResultsError(
+            f"{folder / name} is not the file that was published: its hash differs from the one in {NAME}; {AGAIN}"
         )
+
+
+def _files(folder: Path) -> dict[str, tuple[str, int]]:
+    """name → SHA-256 and bytes, of what the crate in a folder lists; empty without a crate."""
+    return listed(read(folder) or {"@graph": []}, f"{folder / NAME}", AGAIN)
+
+
+def listed(crate: Mapping[str, Any], where: str, fix: str) -> dict[str, tuple[str, int]]:
+    """name → SHA-256 and bytes, of a crate's files.
+
+    Args:
+        where, fix: for the error.
+
+    Raises:
+        DamagedResultsError: it does not say them.
+    """
+    try:
+        files = [item for item in crate["@graph"] if item["@type"] == "File"]
+        return {str(item["@id"]): (str(item["sha256"]), int(item["contentSize"])) for item in files}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedResultsError(f"{where} does not say what it lists ({error!r}); {fix}") from None
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The crate in a folder; None where results were published without.
 
     Raises:
-        IncompleteError: it cannot be read.
+        DamagedResultsError: it cannot be read.
     """
     path = folder / NAME
     try:
@@ -97,8 +190,8 @@ def read(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise IncompleteError(f"{path} cannot be read ({error!r}); publish the seeds again (kdnb publish)") from None
-    return parsed(content, f"{path}", "publish the seeds again (kdnb publish)")
+        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {AGAIN}") from None
+    return parsed(content, f"{path}", AGAIN)
 
 
 def parsed(content: bytes, where: str, fix: str) -> dict[str, Any]:
@@ -108,13 +201,13 @@ def parsed(content: bytes, where: str, fix: str) -> dict[str, Any]:
         where, fix: for the error.
 
     Raises:
-        IncompleteError: it is not one.
+        DamagedResultsError: it is not one.
     """
     try:
         crate = dict(json.loads(content))
         root(crate)
     except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise IncompleteError(f"{where} cannot be read ({error!r}); {fix}") from None
+        raise DamagedResultsError(f"{where} cannot be read ({error!r}); {fix}") from None
     return crate
 
 
@@ -126,14 +219,14 @@ def root(crate: Mapping[str, Any]) -> dict[str, Any]:
 def _crate(folder: Path, published: str) -> dict[str, Any]:
     about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     name, data = about["profile"]["name"], about["dataset"]
-    seeds = sorted((path.parent for path in folder.glob("seed-*/provenance.json")), key=lambda path: int(path.name[5:]))
+    of_seeds = [folder / f"seed-{seed}" for seed in seeds(folder)]
     top, *below = (
         [
             file(path.relative_to(folder).as_posix(), path.read_bytes(), FILES)
             for path in sorted(place.iterdir())
             if path.name in FILES
         ]
-        for place in (folder, *seeds)
+        for place in (folder, *of_seeds)
     )
     recipes = sorted(path.name for path in (folder / RECIPES).iterdir()) if (folder / RECIPES).is_dir() else []
     top += [file(f"{RECIPES}/{each}", (folder / RECIPES / each).read_bytes(), {each: OWN}) for each in recipes]
@@ -143,11 +236,11 @@ def _crate(folder: Path, published: str) -> dict[str, Any]:
             f"A grid of distillation runs on {data['name']} ({data['train']} training images, content hash {data['hash']}), "
             "for the claims of 'Why does Knowledge Distillation Work? Rethink its Attention and Fidelity Mechanism'."
         ),
-        "hasPart": [{"@id": each["@id"]} for each in top] + [{"@id": f"{seed.name}/"} for seed in seeds],
-        "mentions": _one_or_more([{"@id": f"#training-{seed.name}"} for seed in seeds]),
+        "hasPart": [{"@id": each["@id"]} for each in top] + [{"@id": f"{seed.name}/"} for seed in of_seeds],
+        "mentions": _one_or_more([{"@id": f"#training-{seed.name}"} for seed in of_seeds]),
     }
     graph = list(top)
-    for seed, files in zip(seeds, below, strict=True):
+    for seed, files in zip(of_seeds, below, strict=True):
         number = seed.name.removeprefix("seed-")
         made = json.loads((seed / "provenance.json").read_text(encoding="utf-8"))
         graph += [

@@ -36,7 +36,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kdnb.errors import IncompleteError
+from kdnb.errors import DamagedResultsError, IncompleteError
 from kdnb.evidence import measures, overlap, table
 from kdnb.evidence.table import SPLITS, Attention, observed
 from kdnb.study.grid import Study
@@ -185,7 +185,7 @@ def unpack(content: bytes, name: str) -> Predictions:
         name: what the file is called in an error.
 
     Raises:
-        IncompleteError: it is damaged.
+        DamagedResultsError: it cannot be read.
     """
     try:
         raw = lzma.decompress(content)
@@ -209,5 +209,5 @@ def unpack(content: bytes, name: str) -> Predictions:
             tensors.get("iou", torch.zeros(0, len(SPLITS), len(VIEWS), 0, dtype=torch.uint8)).float() / 255.0,
             drawn,
         )
-    except (lzma.LZMAError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise IncompleteError(f"{name} is damaged ({error}); publish its seed again (kdnb publish)") from None
+    except (lzma.LZMAError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise DamagedResultsError(f"{name} cannot be read ({error}); publish its seed again (kdnb publish)") from None

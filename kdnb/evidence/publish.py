@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kdnb import __version__, atomic, environment
-from kdnb.errors import IncompleteError, StoreError, in_one_line
+from kdnb.errors import DamagedResultsError, IncompleteError, StoreError, in_one_line
 from kdnb.evidence import claims, crate, directions, measures, predictions, results, specifications, table
 from kdnb.images.datasets import Dataset
 from kdnb.study import cell
@@ -54,13 +54,15 @@ def publish(
     Raises:
         IncompleteError: the store lacks a run or has it damaged; uncommitted code; the folder has results of other
             settings; two files of recipes have one name. Nothing is written then.
+        DamagedResultsError: seeds that are there already, and would stay, are not whole. Nothing is written then.
         StoreError: the folder cannot be written, or an entry is damaged.
     """
     folder = Path(folder)
     require_same_study(results.settings(study.profile, dataset.hash, registered(study.profile)), study.seeds, folder)
     recipes = _recipes(study.profile)
     made: dict[int, dict[str, bytes]] = {}
-    first = min({*study.seeds, *results.published_seeds(folder)})
+    first = min({*study.seeds, *crate.seeds(folder)})
+    _require_rest_unchanged(folder, study.seeds, first)
     explorer: bytes | None = None
     networks: bytes | None = None
     for seed in study.seeds:
@@ -96,13 +98,31 @@ def publish(
     return results.read(folder, study.seeds)
 
 
+def _require_rest_unchanged(folder: Path, seeds: Sequence[int], first: int) -> None:
+    """What is not written anew stays as it is, and the new crate would prove it: checked against the old one before.
+
+    Args:
+        first: the seed that the explorers show from now on.
+
+    Raises:
+        DamagedResultsError: some of it is missing or is not what was published.
+    """
+    stay = set(crate.seeds(folder)) - set(seeds)
+    if stay:
+        results.read(folder, sorted(stay))
+    elif _earlier_crate(folder) is None:
+        return
+    anew = {f"seed-{seed}" for seed in seeds} | {"study.json", "verdicts.csv", crate.RECIPES}
+    crate.require_unchanged(folder, anew | {"explorer.safetensors", "weights.safetensors"} if first in seeds else anew)
+
+
 def _earlier_crate(folder: Path) -> dict[str, Any] | None:
     try:
         return crate.read(folder) if atomic.readable(folder / crate.NAME) else None
     except OSError as error:
         raise StoreError(f"{in_one_line(error)}; what cannot be read is not replaced") from None
-    except IncompleteError:
-        return None  # damaged, and replaced
+    except DamagedResultsError:
+        return None  # and replaced
 
 
 def summarise(folder: Path, earlier: Mapping[str, Any] | None = None) -> None:
@@ -112,7 +132,8 @@ def summarise(folder: Path, earlier: Mapping[str, Any] | None = None) -> None:
         earlier: the crate of the results that these replace.
 
     Raises:
-        IncompleteError: the folder has no results, or damaged ones.
+        IncompleteError: the folder has no results.
+        DamagedResultsError: they are not whole.
         OSError: it cannot be written.
     """
     atomic.write(folder / "verdicts.csv", verdicts_csv(folder))
@@ -246,8 +267,9 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
 
     Raises:
         IncompleteError: it has results of other settings, or others that would be left in another format or half written.
+        DamagedResultsError: it has a folder that is no seed's by its exact name.
     """
-    there = results.published_seeds(folder)
+    there = crate.seeds(folder)
     if not there:
         return
     together = f"--seeds {','.join(map(str, sorted({*there, *seeds})))}"
@@ -260,9 +282,9 @@ def require_same_study(settings: dict[str, Any], seeds: Sequence[int], folder: P
         )
     try:
         profile, about = results.describe(folder)
-    except IncompleteError as error:
+    except (IncompleteError, DamagedResultsError) as error:
         if set(there) <= set(seeds):
-            return  # results of another version, all of which are made again
+            return  # of another version or damaged, all of which are made again
         raise IncompleteError(f"{error}; publish all of their seeds together: {together}") from None
     changed = results.differing(settings, results.settings(profile, about["dataset"]["hash"], about["recipes"]))
     if changed:

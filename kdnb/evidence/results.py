@@ -5,7 +5,7 @@ seed is a change that a person can review; no data set and no training is needed
 
     <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format, the claims
                         verdicts.csv              every estimand over all seeds: interval, p, verdict, scale
-                        ro-crate-metadata.json    all of these files, with their SHA-256, for archives (`kdnb.evidence.crate`)
+                        ro-crate-metadata.json    all of these files, with their SHA-256 and bytes (`kdnb.evidence.crate`)
                         seed-<n>/measures.csv     the tidy table (`kdnb.evidence.table`)
                                  specifications.csv.gz   overlap of attention, measured in every way
                                  predictions.safetensors.xz   what each network said of each validation image
@@ -15,6 +15,9 @@ seed is a change that a person can review; no data set and no training is needed
                                  provenance.json  runs and their ids, commit, machine, seconds; SHA-256 of the files above
                         explorer.safetensors   images, maps and logits of one seed, for the explorers
                         weights.safetensors    the networks of that seed, where they are small
+
+Of what the crate lists, all must be there and as long as it was when results are opened; the content of a file is checked
+when it is used. What is not whole is an error that names it (`kdnb.errors.DamagedResultsError`), never left out.
 """
 
 import gzip
@@ -32,7 +35,7 @@ import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kdnb.errors import IncompleteError
+from kdnb.errors import DamagedResultsError, IncompleteError
 from kdnb.evidence import claims, crate, judging
 from kdnb.evidence.claims import ClaimSet
 from kdnb.evidence.predictions import Predictions, unpack
@@ -139,7 +142,8 @@ class Results:
         """A file of a seed, checked.
 
         Raises:
-            IncompleteError: it is missing, or not the file that was published.
+            IncompleteError: the seed was published without.
+            DamagedResultsError: it is missing, or not the file that was published.
         """
         path, files = self.folder / f"seed-{seed}" / name, self.about["seeds"][seed]["files"]
         if name not in files:
@@ -147,12 +151,27 @@ class Results:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise IncompleteError(f"{path} cannot be read ({error}); publish its seed again (kdnb publish)") from None
+            raise DamagedResultsError(f"{path} cannot be read ({error.strerror}); {crate.AGAIN}") from None
         if hashlib.sha256(content).hexdigest() != files[name]:
-            raise IncompleteError(
-                f"{path} is not the file that was published: its hash differs; publish its seed again"
-            )
+            raise DamagedResultsError(f"{path} is not the file that was published: its hash differs; {crate.AGAIN}")
         return content
+
+    def _tensors(self, name: str, without: str) -> dict[str, Tensor]:
+        """A file of the study, checked.
+
+        Args:
+            without: what to say where there is none.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise IncompleteError(without)
+        content = path.read_bytes()
+        crate.require_published(self.folder, name, content)
+        try:
+            tensors: dict[str, Tensor] = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise DamagedResultsError(f"{path} cannot be read ({error}); {crate.AGAIN}") from None
+        return tensors
 
     def _read(self, name: str) -> pd.DataFrame:
         text = dict.fromkeys(TEXT_COLUMNS, str)
@@ -237,14 +256,11 @@ class Results:
         """Images, maps and logits.
 
         Raises:
-            IncompleteError: the file is missing.
+            IncompleteError: they were published without.
+            DamagedResultsError: the file is not the one that was published.
         """
-        path = self.folder / "explorer.safetensors"
-        if not path.is_file():
-            raise IncompleteError(f"{path} is missing; kdnb publish writes it")
-        content = path.read_bytes()
-        crate.require_published(self.folder, path.name, content)
-        tensors = safetensors.torch.load(content)
+        name = "explorer.safetensors"
+        tensors = self._tensors(name, f"{self.folder / name} is missing; kdnb publish writes it")
         maps: dict[str, dict[str, Tensor]] = {}
         for name in sorted(tensors):
             if name.startswith("maps/"):
@@ -266,19 +282,16 @@ class Results:
 
         Raises:
             IncompleteError: no networks were published, or not this one.
+            DamagedResultsError: the file is not the one that was published.
         """
-        path = self.folder / "weights.safetensors"
-        if not path.is_file():
-            raise IncompleteError(
-                f"no networks in {self.folder}: they were larger than 5 MB or left out (--no-weights); train them: kdnb run"
-            )
-        content = path.read_bytes()
-        crate.require_published(self.folder, path.name, content)
-        weights = safetensors.torch.load(content)
+        weights = self._tensors(
+            "weights.safetensors",
+            f"no networks in {self.folder}: they were larger than 5 MB or left out (--no-weights); train them: kdnb run",
+        )
         own = {name.split("/", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"{run}/")}
         if not own:
             known = ", ".join(sorted({name.split("/")[0] for name in weights}))
-            raise IncompleteError(f"no network {run!r} in {path}; choose from {known}")
+            raise IncompleteError(f"no network {run!r} in {self.folder}; choose from {known}")
         made = self.about["seeds"][min(self.about["seeds"])]["runs"][run]
         role = self.profile.student if made["role"] == "student" else self.profile.teacher
         side = self.profile.side or self.about["dataset"]["side"]
@@ -291,19 +304,34 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     """The results in a folder, of the given or all published seeds.
 
     Raises:
-        IncompleteError: no results there, not results of this version, damaged ones, or a seed that was not published.
+        IncompleteError: no results there, not results of this version, or a seed that was not published.
+        DamagedResultsError: they are not whole: something is missing, cut short, or not what was published.
     """
     folder = Path(folder)
     profile, about = describe(folder)
-    there = published_seeds(folder)
+    there = crate.seeds(folder)
+    for seed in seeds or there:
+        _require_own(folder / f"seed-{seed}", seed)
+    crate.require_whole(folder, seeds or None)
     if not there:
         raise IncompleteError(f"no seed is published in {folder}")
     missing = [seed for seed in seeds or () if seed not in there]
     if missing:
         raise IncompleteError(f"seed {missing[0]} is not among the results in {folder}; choose from {list(there)}")
-    chosen = tuple(seeds) if seeds else there
+    chosen = tuple(dict.fromkeys(seeds or there))
     about["seeds"] = {seed: _provenance(folder / f"seed-{seed}" / "provenance.json") for seed in chosen}
     return Results(folder, profile, about, chosen)
+
+
+def _require_own(folder: Path, seed: int) -> None:
+    """Raises:
+    DamagedResultsError: the folder's table is another seed's, by its first row."""
+    try:
+        row = pd.read_csv(folder / "measures.csv", nrows=1, usecols=["seed"])["seed"].tolist()
+    except (OSError, ValueError):
+        return  # what else is wrong with it is said where it is read
+    if row and row[0] != seed:
+        raise DamagedResultsError(f"{folder} holds the results of seed {row[0]}; {crate.AGAIN}")
 
 
 def _provenance(path: Path) -> dict[str, Any]:
@@ -312,9 +340,10 @@ def _provenance(path: Path) -> dict[str, Any]:
         crate.require_published(path.parents[1], f"{path.parent.name}/{path.name}", content)
         made: dict[str, Any] = json.loads(content)
         order = {"training_order": str(made.get("training_order", ""))}
-        return {name: made[name] for name in ("runs", "environments", "files")} | order
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IncompleteError(f"{path} cannot be read ({error!r}); publish its seed again (kdnb publish)") from None
+        runs, environments, files = dict(made["runs"]), list(made["environments"]), dict(made["files"])
+        return {"runs": runs, "environments": environments, "files": files} | order
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {crate.AGAIN}") from None
 
 
 def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
@@ -322,6 +351,7 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
 
     Raises:
         IncompleteError: no results there, or not those of a profile of this version.
+        DamagedResultsError: the file is not the one that was published.
     """
     path = folder / "study.json"
     try:
@@ -335,11 +365,13 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
         crate.require_published(folder, path.name, content)
         return Profile.model_validate(about.pop("profile")), about
     except FileNotFoundError:
+        if (folder / crate.NAME).is_file():
+            raise DamagedResultsError(f"{path} is missing; {crate.AGAIN}") from None
         raise IncompleteError(f"no results in {folder}: it has no study.json; kdnb publish writes one") from None
     except ValidationError as error:
         raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IncompleteError(f"{path} cannot be read ({error}); publish its seeds again (kdnb publish)") from None
+        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {crate.AGAIN}") from None
 
 
 def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
@@ -369,12 +401,6 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, t
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def published_seeds(folder: Path) -> tuple[int, ...]:
-    """Seeds whose results are in the folder."""
-    found = [path.parent.name.removeprefix("seed-") for path in folder.glob("seed-*/provenance.json")]
-    return tuple(sorted(int(seed) for seed in found if seed.isdigit()))
-
-
 def home() -> Path:
     """Where the book's results are in a checkout: ``book/results``, beside the package."""
     return CHECKOUT / "book" / "results"
@@ -391,10 +417,15 @@ def published(root: str | Path | None = None, like: str = "") -> Path:
         IncompleteError: there are none.
     """
     root = Path(root) if root else home()
-    if (root / "study.json").is_file():
+    if _is_published(root):
         return root
-    found = sorted(path.parent for path in root.glob("*/study.json"))
+    found = [path for path in sorted(root.glob("[!.]*")) if _is_published(path)]
     found.sort(key=lambda folder: (folder.name != like, folder.name != BOOK_PROFILE, folder.name == STAND_IN))
     if not found:
         raise IncompleteError(f"no published results in {root}; run in a checkout of the book, or name their folder")
     return found[0]
+
+
+def _is_published(folder: Path) -> bool:
+    """Whether it is a folder of results, be they whole or not."""
+    return any((folder / name).is_file() for name in ("study.json", crate.NAME))

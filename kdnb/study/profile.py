@@ -405,8 +405,8 @@ def load(name: str, overrides: Iterable[str] = ()) -> Profile:
     """The profile of that name, or in the YAML file of that path.
 
     Args:
-        overrides: ``dotted.path=value`` with the value in YAML, e.g. ``teacher.train.epochs=2`` or ``seeds=[0, 1]``. The
-            reading that ``recipe=NAME`` names is applied before the others.
+        overrides: ``dotted.path=value`` with the value in YAML, a mapping in braces, e.g. ``teacher.train.epochs=2`` or
+            ``seeds=[0, 1]``. The reading that ``recipe=NAME`` names is applied before the others.
 
     The files that it names under recipes are run, so that its grid can name what they register.
 
@@ -549,8 +549,10 @@ def _set(content: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals:
         raise ProfileError(f"{override!r} is not of the form path=value, e.g. student.train.epochs=2")
-    # YAML would take what follows " #" for a comment; on a command line it is part of what was typed, as of a path.
-    parsed = value if re.search(r"(^|\s)#", value) else _yaml(value, f"the value of {override!r}")
+    # YAML would take what follows " #" for a comment, and ": " for a mapping, which has braces here; on a command line both are
+    # part of what was typed, as of a path.
+    plain = re.search(r"(^|\s)#|^\s*[^\s{\['\"].*:(\s|$)", value)
+    parsed = value if plain else _yaml(value, f"the value of {override!r}")
     _put(content, path, parsed, repr(override))
 
 

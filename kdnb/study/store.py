@@ -39,6 +39,7 @@ from kdnb.errors import DamageError, StoreError, in_one_line
 from kdnb.images.datasets import Dataset
 from kdnb.paths import own_folder, user_path
 from kdnb.study import locks
+from kdnb.study.profile import explain
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import Observations
 from kdnb.training.spec import RunSpec
@@ -49,6 +50,9 @@ FILES = (
     "spec.json", "weights.safetensors", "predictions.safetensors", "attention.safetensors", "log.json", "environment.json",
 )  # fmt: skip
 """what an entry consists of, beside its manifest"""
+
+_LOGGED = ("epoch", "learning_rate", "loss", "train_accuracy", "seconds")
+"""numbers that the log has of every epoch"""
 
 
 def manifest(contents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -68,7 +72,8 @@ class Entry:
     """A run in the store. Each file is checked against the manifest when it is first read.
 
     Raises:
-        DamageError: by any of the properties, when the file is missing or is not the one that was written.
+        DamageError: by any of the properties, when the file is missing, is not the one that was written, or does not hold what
+            this version writes.
         StoreError: the file is there and cannot be read.
     """
 
@@ -77,7 +82,7 @@ class Entry:
     @cached_property
     def _manifest(self) -> dict[str, str]:
         try:
-            manifest: dict[str, str] = json.loads(self._content(_MANIFEST))["files"]
+            manifest = dict(json.loads(self._content(_MANIFEST))["files"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{self.folder} has no whole manifest ({error})") from None
         missing = [name for name in FILES if name not in manifest]
@@ -101,9 +106,24 @@ class Entry:
             raise DamageError(f"{self.folder / name} is not the file that was written: its hash differs")
         return content
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
-        tensors: dict[str, Tensor] = safetensors.torch.load(self.read(name))
+    def _tensors(self, name: str, *needed: str) -> dict[str, Tensor]:
+        try:
+            tensors: dict[str, Tensor] = safetensors.torch.load(self.read(name))
+        except safetensors.SafetensorError as error:
+            raise self._not_written_here(name, error) from None
+        lacking = [each for each in needed if each not in tensors]
+        if lacking:
+            raise self._not_written_here(name, f"it lacks {lacking[0]}")
         return tensors
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            raise self._not_written_here(name, error) from None
+
+    def _not_written_here(self, name: str, reason: object) -> DamageError:
+        return DamageError(f"{self.folder / name} is not what this version writes: {reason}; kdnb run sets it aside")
 
     def verify(self) -> None:
         """Reads and checks every file.
@@ -113,8 +133,14 @@ class Entry:
             StoreError: one cannot be read.
         """
         for name in FILES:
-            if name != "spec.json":
+            if not name.endswith(".json"):
                 self.read(name)
+                try:
+                    with safetensors.safe_open(self.folder / name, "pt"):  # reads its header
+                        pass
+                except safetensors.SafetensorError as error:
+                    raise self._not_written_here(name, error) from None
+        _ = self.log, self.environment
         if self.spec.id != self.folder.name:
             raise DamageError(f"{self.folder} holds the run {self.spec.id}")
 
@@ -123,7 +149,7 @@ class Entry:
         try:
             return RunSpec.model_validate_json(self.read("spec.json"))
         except ValidationError as error:
-            raise DamageError(f"{self.folder / 'spec.json'} is not a spec of this version: {error}") from None
+            raise self._not_written_here("spec.json", explain(error, RunSpec)) from None
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -131,20 +157,29 @@ class Entry:
 
     @cached_property
     def predictions(self) -> dict[str, Tensor]:
-        return self._tensors("predictions.safetensors")
+        return self._tensors("predictions.safetensors", "validation/labels")
 
     @cached_property
     def attention(self) -> dict[str, Tensor]:
-        return self._tensors("attention.safetensors")
+        return self._tensors("attention.safetensors", "validation/index")
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
-        log: list[dict[str, Any]] = json.loads(self.read("log.json"))
+        try:
+            log = [dict(epoch) for epoch in self._json("log.json")]
+            for epoch in log:
+                missing = [name for name in _LOGGED if not isinstance(epoch[name], int | float)]
+                if missing or not isinstance(epoch["validation_accuracy"], int | float | None):
+                    raise ValueError(f"{[*missing, 'validation_accuracy'][0]} is no number")
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._not_written_here("log.json", repr(error)) from None
         return log
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        environment: dict[str, Any] = json.loads(self.read("environment.json"))
+        environment = self._json("environment.json")
+        if not isinstance(environment, dict):
+            raise self._not_written_here("environment.json", "it is no mapping")
         return environment
 
 

@@ -9,7 +9,7 @@ while it stands at its neutral value: what was trained before the field existed 
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -37,8 +37,9 @@ class Strict(BaseModel):
         if isinstance(given, dict):
             for name, value in given.items():
                 field = cls.model_fields.get(name)
-                if isinstance(value, bool) and field is not None and field.annotation in (int, float, int | None):
-                    raise ValueError(f"{name} is a number, not {value}")
+                if field is not None and (wrong := _truth_values(value)) and _numbers_alone(field.annotation):
+                    alone = isinstance(value, bool)
+                    raise ValueError(f"{name} {'is a number' if alone else 'holds numbers'}, not {wrong[0]}")
         return given
 
     def canonical(self) -> dict[str, Any]:
@@ -52,6 +53,24 @@ class Strict(BaseModel):
             elif isinstance(value, Strict):
                 plain[name] = value.canonical()
         return plain
+
+
+def _truth_values(value: Any) -> list[bool]:
+    """Those in a value, a list or a mapping of them."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, bool)]
+
+
+def _numbers_alone(annotation: Any) -> bool:
+    """Whether a type takes numbers, by themselves or in a list or a mapping, and no truth values."""
+    leaves, types = [annotation], set()
+    while leaves:
+        leaf = leaves.pop()
+        parts = get_args(leaf)[:1] if get_origin(leaf) is Annotated else get_args(leaf)
+        leaves += parts
+        types |= set() if parts else {leaf}
+    return bool({int, float} & types) and not {bool, Any} & types
 
 
 def _recipe_name(name: str) -> str:
