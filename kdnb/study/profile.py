@@ -34,7 +34,7 @@ class DatasetConfig(Strict):
 
     name: str
     """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that it leaves out), cifar100-imb100
-    (long-tailed), fashion-mnist, imagefolder:PATH"""
+    (long-tailed), imagefolder:PATH"""
     size: int | None = None
     """side in pixels, for an image folder: the middle of an image is cut to a square and resized to it"""
     train_list: str | None = None
