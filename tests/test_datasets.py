@@ -470,8 +470,8 @@ def test_draws_are_disjoint_and_leave_out_what_is_set_aside(tmp_path):
     draws = [load("cifar100-3", root=tmp_path, draws=Draws(4, set_aside=5, number=number)) for number in range(4)]
     for number, draw in enumerate(draws):
         own, others = set(draw.train.names), set(draw.draws.names)
-        assert torch.bincount(draw.train.labels).tolist() == [3] * 100
-        assert torch.bincount(draw.draws.labels).tolist() == [9] * 100
+        assert torch.bincount(draw.train.labels).tolist() == [3] * len(CLASSES)
+        assert torch.bincount(draw.draws.labels).tolist() == [9] * len(CLASSES)
         assert not own & others
         assert not (own | others) & aside
         assert others == {name for other in draws for name in other.train.names if other is not draw}
