@@ -1,6 +1,5 @@
 """A name becomes the right images, from whichever files hold them, or one error that says what to do."""
 
-import gzip
 import io
 import os
 import pickle
@@ -108,26 +107,6 @@ def write_pickles(root: Path, images: Pictures) -> Path:
     return folder
 
 
-def write_idx(folder: Path, stem: str, array: np.ndarray) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
-    path = folder / f"{stem}.gz"
-    path.write_bytes(gzip.compress(header + array.tobytes()))
-    return path
-
-
-def write_fashion(root: Path) -> dict[str, np.ndarray]:
-    """20 training and 10 test images in the four files of Fashion-MNIST."""
-    random = np.random.default_rng(1)
-    arrays = {}
-    for part, count in (("train", 20), ("t10k", 10)):
-        arrays[f"{part}-images-idx3-ubyte"] = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        arrays[f"{part}-labels-idx1-ubyte"] = np.arange(count, dtype=np.uint8) % 10
-    for stem, array in arrays.items():
-        write_idx(root / "fashion-mnist", stem, array)
-    return arrays
-
-
 def flat(mode: str, colour: object, size: tuple[int, int] = (32, 32)) -> Image.Image:
     return Image.new(mode, size, colour)
 
@@ -172,11 +151,6 @@ def cifar100(cifar100_root: Path, tmp_path_factory: pytest.TempPathFactory) -> D
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDNB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def no_debian_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_FASHION_DEBIAN", tmp_path / "no such folder")
 
 
 # -- digits ----------------------------------------------------------------------------------------------------------
@@ -454,7 +428,7 @@ def test_where_cifar100_is_missing_and_the_net_is_down_the_error_says_where_to_p
 
 
 def test_cifar100_is_read_once_it_is_downloaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_torchvision", lambda name, root: write_pickles(root, pictures()))
+    monkeypatch.setattr(datasets, "_torchvision", lambda root: write_pickles(root, pictures()))
     downloaded = load("cifar100", root=tmp_path)
     monkeypatch.setattr(datasets, "_torchvision", refuse)
     assert load("cifar100", root=tmp_path).hash == downloaded.hash
@@ -496,8 +470,8 @@ def test_draws_are_disjoint_and_leave_out_what_is_set_aside(tmp_path):
     draws = [load("cifar100-3", root=tmp_path, draws=Draws(4, set_aside=5, number=number)) for number in range(4)]
     for number, draw in enumerate(draws):
         own, others = set(draw.train.names), set(draw.draws.names)
-        assert torch.bincount(draw.train.labels).tolist() == [3] * 100
-        assert torch.bincount(draw.draws.labels).tolist() == [9] * 100
+        assert torch.bincount(draw.train.labels).tolist() == [3] * len(CLASSES)
+        assert torch.bincount(draw.draws.labels).tolist() == [9] * len(CLASSES)
         assert not own & others
         assert not (own | others) & aside
         assert others == {name for other in draws for name in other.train.names if other is not draw}
@@ -624,7 +598,7 @@ def test_a_list_is_looked_for_as_a_path_then_in_the_root_then_in_the_package(tmp
         datasets.find_list("none.txt", root)
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar100", "fashion-mnist"])
+@pytest.mark.parametrize("name", ["digits", "cifar100"])
 def test_only_subsets_and_image_folders_take_a_list(name):
     with pytest.raises(DataError, match=f"subset of cifar100 or an image folder, not with '{name}'"):
         load(name, train_list=IMB100)
@@ -1047,76 +1021,6 @@ def test_labels_of_the_pickles_that_name_no_class_are_refused(tmp_path, label):
         load("cifar100", root=tmp_path)
 
 
-# -- fashion-mnist ---------------------------------------------------------------------------------------------------
-
-
-def test_fashion_mnist_is_padded_to_32_pixels(tmp_path):
-    arrays = write_fashion(tmp_path)
-    dataset = load("fashion-mnist", root=tmp_path)
-    for part, split in (("train", dataset.train), ("t10k", dataset.validation)):
-        scans = torch.from_numpy(arrays[f"{part}-images-idx3-ubyte"])
-        assert split.images.shape == (len(scans), 3, 32, 32)
-        assert (split.images[:, :, 2:-2, 2:-2] == scans[:, None]).all()
-        assert split.images.sum() == 3 * scans.sum()
-        assert split.labels.tolist() == arrays[f"{part}-labels-idx1-ubyte"].tolist()
-    assert dataset.classes[0] == "t-shirt"
-    assert dataset.classes[9] == "ankle boot"
-
-
-def test_fashion_mnist_is_read_from_unpacked_files_too(tmp_path):
-    write_fashion(tmp_path / "packed")
-    raw = tmp_path / "unpacked" / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for path in (tmp_path / "packed" / "fashion-mnist").iterdir():
-        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
-    packed, unpacked = (load("fashion-mnist", root=tmp_path / kind) for kind in ("packed", "unpacked"))
-    assert packed.hash == unpacked.hash
-
-
-@pytest.mark.parametrize("stem", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-@pytest.mark.parametrize(
-    "damage",
-    [lambda content: content[: len(content) // 2], lambda content: content[:10] + b"\xff" * 50, lambda content: b""],
-    ids=["truncated", "overwritten", "empty"],
-)
-def test_a_damaged_file_of_fashion_mnist_is_named(tmp_path, stem, damage):
-    write_fashion(tmp_path)
-    path = tmp_path / "fashion-mnist" / f"{stem}.gz"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=f"{re.escape(str(path))} is damaged.*fetch it again"):
-        load("fashion-mnist", root=tmp_path)
-
-
-@pytest.mark.parametrize(
-    "labels", [np.zeros(19, np.uint8), np.full(20, 10, np.uint8)], ids=["too few", "no such class"]
-)
-def test_labels_of_fashion_mnist_that_do_not_fit_are_one_error(tmp_path, labels):
-    write_fashion(tmp_path)
-    write_idx(tmp_path / "fashion-mnist", "train-labels-idx1-ubyte", labels)
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte"):
-        load("fashion-mnist", root=tmp_path)
-
-
-def test_a_missing_file_of_fashion_mnist_is_named_with_the_mend(tmp_path):
-    write_fashion(tmp_path)
-    (tmp_path / "fashion-mnist" / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is missing; install"):
-        load("fashion-mnist", root=tmp_path)
-
-
-@pytest.mark.usefixtures("no_debian_package", "own_cache")
-def test_fashion_mnist_once_downloaded_belongs_to_its_root_alone(tmp_path, monkeypatch):
-    def down(*_):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(datasets, "_torchvision", lambda name, root: write_fashion(root))
-    assert len(load("fashion-mnist", root=tmp_path / "here").train) == 20
-    monkeypatch.setattr(datasets, "_torchvision", down)
-    assert len(load("fashion-mnist", root=tmp_path / "here").train) == 20
-    with pytest.raises(DataError, match=re.escape(str(tmp_path / "there"))):
-        load("fashion-mnist", root=tmp_path / "there")
-
-
 # -- where things are ------------------------------------------------------------------------------------------------
 
 
@@ -1124,7 +1028,7 @@ def test_fashion_mnist_once_downloaded_belongs_to_its_root_alone(tmp_path, monke
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
     with pytest.raises(DataError) as caught:
         load(name)
-    for known in (repr(name), "digits", "cifar100", "cifar100-imb<factor>", "fashion-mnist", "imagefolder:<path>"):
+    for known in (repr(name), "digits", "cifar100", "cifar100-imb<factor>", "imagefolder:<path>"):
         assert known in str(caught.value)
 
 
@@ -1176,11 +1080,9 @@ def test_files_that_changed_are_decoded_again(tmp_path):
     assert len(load("cifar100", root=tmp_path).train) == 6
 
 
-@pytest.mark.usefixtures("no_debian_package")
 def test_survey_of_an_empty_root_says_how_to_get_what_is_missing(tmp_path):
     found = {each.name: each for each in datasets.survey(tmp_path)}
     assert {name for name, each in found.items() if each.present} == {"digits", "cache"}
-    assert "apt install dataset-fashion-mnist" in found["fashion-mnist"].note
     python, flag, code = shlex.split(found["cifar100"].note.removeprefix("get it with: "))
     compile(code, "note", "exec")
     assert (python, flag) == ("python", "-c")
@@ -1190,10 +1092,8 @@ def test_survey_of_an_empty_root_says_how_to_get_what_is_missing(tmp_path):
 def test_survey_names_the_files_that_load_would_read_and_decodes_none(tmp_path, monkeypatch, own_cache):
     monkeypatch.setattr(readers, "_decode", refuse)
     write_zip(tmp_path, pictures())
-    write_fashion(tmp_path)
     found = {each.name: each for each in datasets.survey(tmp_path)}
     assert all(each.present for each in found.values())
     assert found["cifar100"].note == str(tmp_path / "cifar100.zip")
-    assert found["fashion-mnist"].note == str(tmp_path / "fashion-mnist")
     assert str(own_cache) in found["cache"].note
     assert not own_cache.exists()

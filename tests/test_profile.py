@@ -1,8 +1,13 @@
 """Profiles: the package's own, a user's file, single settings, and mistakes that are named."""
 
+import json
+from importlib import resources
+from pathlib import Path
+
 import pytest
 
 from kdnb.errors import ProfileError
+from kdnb.evidence import results
 from kdnb.study import grid
 from kdnb.study import profile as profiles
 from kdnb.study.cell import Cell, Teacher
@@ -73,6 +78,47 @@ def test_a_rerun_and_one_in_bfloat16_have_the_runs_of_cpu():
         same = run.spec.model_copy(update={"train": train})
         assert same.model_dump(exclude={"teachers"}) == there[run.spec.seed, run.name].model_dump(exclude={"teachers"})
     assert len(again.runs) == 2 * (4 + 2 + 8 + 1)  # teachers, students alone, the eight trials, the reference
+
+
+PUBLISHED = Path(__file__).parent.parent / "book" / "results"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [each for each in profiles.names() if (PUBLISHED / each / "study.json").is_file() and each != results.STAND_IN],
+)
+def test_the_profile_of_a_published_study_still_has_its_settings(name):
+    found, profile = results.read(PUBLISHED / name), profiles.load(name)
+    assert profile.name == found.profile.name
+    assert found.settings == results.settings(profile, found.about["dataset"]["hash"], {})
+
+
+@pytest.mark.parametrize(
+    "name", ["cpu", "cpu-bfloat16", "cpu-imagenet", "cpu-rerun", "cpu-short", "cpu-short-adamw", "cpu-vit"]
+)
+def test_the_profile_of_a_published_study_still_gives_its_runs(name):
+    """Of those whose origins come with the package, with a spec that says which images they saw."""
+    found, specs = results.read(PUBLISHED / name), resources.files("kdnb") / "data" / "origins"
+    origins = {
+        origin: json.loads((specs / about["id"] / "spec.json").read_text(encoding="utf-8"))["dataset"]["hash"]
+        for origin, about in found.about["origins"].items()
+    }
+    study = grid.build(profiles.load(name), found.about["dataset"]["hash"], found.seeds, origins)
+    for seed, about in found.about["seeds"].items():
+        ids = {run.name: run.spec.id for run in study.of_seed(seed)}
+        assert ids == {run: told["id"] for run, told in about["runs"].items()}
+
+
+def test_a_file_that_extends_another_changes_adds_and_leaves_out(tmp_path):
+    (tmp_path / "mine.yaml").write_text(MINE + "objectives: {kd: {alpha: 0.4}, hard: {alpha: 0.9}}\nreference: false\n")
+    (tmp_path / "other.yaml").write_text(
+        "extends: mine.yaml\nobjectives: {kd: {temperature: 2}, hard: null, soft: {alpha: 0}}\nreference: null\n"
+    )
+    base, other = (profiles.load(str(tmp_path / f"{name}.yaml")) for name in ("mine", "other"))
+    assert other.objectives.keys() == {"kd", "soft"}
+    assert (other.objectives["kd"].alpha, other.objectives["kd"].temperature) == (0.4, 2)
+    assert (base.reference, other.reference) == (False, True)
+    assert other.teacher == base.teacher
 
 
 def test_a_users_own_file_works_where_a_name_does_and_has_the_eight_trials(tmp_path):

@@ -441,7 +441,7 @@ def test_results_say_which_claims_they_are_judged_by(folder):
 
 
 @pytest.fixture(scope="module")
-def drawn(some_digits, tmp_path_factory):
+def drawn(digits, tmp_path_factory):
     """Two seeds, each on its draw of three, and what is published of them."""
     images = {"name": "digits-4", "draws": 3, "set_aside": 2}
     planned = grids.plan(small_profile(name="drawn", dataset=images, seeds=(0, 1), reference=False))

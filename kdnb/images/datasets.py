@@ -8,7 +8,6 @@ name                    images
 ``cifar100-<n>``        n training images a class, the full test set; ``digits-<n>`` likewise
 ``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
 ``…-rest``              behind either: the training images that this subset leaves out, the same test set
-``fashion-mnist``       Zalando's 60,000 + 10,000 images, 10 classes
 ``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``, or what two lists
                         name (`kdnb.images.listing`)
 ======================  ================================================================================================
@@ -153,8 +152,6 @@ def load(
         raise DataError(f"draws are of a subset of n images a class, as cifar100-50, not of {name!r}")
     if name == "digits":
         dataset = _digits()
-    elif name == "fashion-mnist":
-        dataset = _fashion_mnist(folder)
     elif name == "cifar100":
         dataset = _cifar100(folder)
     elif draws is not None and match is not None:
@@ -168,7 +165,7 @@ def load(
     else:
         raise DataError(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
-            "cifar100-imb<factor>, these with -rest, fashion-mnist and imagefolder:<path>"
+            "cifar100-imb<factor>, these with -rest, and imagefolder:<path>"
         )
     if len(dataset.train) < 2:
         raise DataError(f"{name} has {len(dataset.train)} training image; batch normalisation needs two at least")
@@ -339,7 +336,7 @@ def _digits() -> Dataset:
 def _cifar100(root: Path) -> Dataset:
     pickles, tree, archive = root / "cifar-100-python", root / "cifar100", root / "cifar100.zip"
     if not (pickles.is_dir() or tree.is_dir() or archive.is_file()):
-        _download(lambda: _torchvision("CIFAR100", root), "cifar100", root)
+        _download_cifar100(root)
     if pickles.is_dir():
         marks = _fingerprint(pickles / part for part in ("train", "test", "meta"))
         return _cached("cifar100", lambda: _cifar100_of(readers.cifar100_pickles(pickles)), marks)
@@ -482,59 +479,19 @@ def _from_list(train: Split, path: Path, classes: tuple[str, ...]) -> NDArray[np
     return index
 
 
-# -- fashion-mnist ---------------------------------------------------------------------------------------------------
-
-_FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-_FASHION_CLASSES = (
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
-
-
-def _fashion_mnist_folder(root: Path) -> Path | None:
-    for folder in (root / "fashion-mnist", root / "FashionMNIST" / "raw", _FASHION_DEBIAN):
-        if readers.idx_file(folder, "train-images-idx3-ubyte"):
-            return folder
-    return None
-
-
-def _fashion_mnist(root: Path) -> Dataset:
-    if _fashion_mnist_folder(root) is None:
-        _download(lambda: _torchvision("FashionMNIST", root), "fashion-mnist", root)
-    folder = _fashion_mnist_folder(root)
-    if folder is None:
-        raise DataError(f"fashion-mnist was downloaded but is not in {root}")
-    return _cached("fashion-mnist", lambda: _fashion_mnist_from(folder), _fingerprint(sorted(folder.iterdir())))
-
-
-def _fashion_mnist_from(folder: Path) -> Dataset:
-    def split(part: str) -> Split:
-        pixels = torch.from_numpy(readers.idx(folder, f"{part}-images-idx3-ubyte"))
-        labels = torch.from_numpy(readers.idx(folder, f"{part}-labels-idx1-ubyte").astype(np.int64))
-        if len(labels) != len(pixels) or labels.max() >= len(_FASHION_CLASSES):
-            raise DataError(
-                f"{folder / part}-labels-idx1-ubyte has {len(labels)} labels up to {labels.max()} for {len(pixels)} images; "
-                "fetch it again"
-            )
-        images = F.pad(pixels, (2, 2, 2, 2)).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
-        names = tuple(f"{_FASHION_CLASSES[label]}/{number:05d}" for number, label in enumerate(labels.tolist()))
-        return Split(images, labels, names)
-
-    return Dataset("fashion-mnist", _FASHION_CLASSES, split("train"), split("t10k"), HALF, HALF)
-
-
-def _torchvision(name: str, root: Path) -> None:
+def _torchvision(root: Path) -> None:
     import torchvision
 
-    getattr(torchvision.datasets, name)(root, download=True)
+    torchvision.datasets.CIFAR100(root, download=True)
 
 
-def _download(fetch: Callable[[], object], name: str, root: Path) -> None:
+def _download_cifar100(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fetch()
+        _torchvision(root)
     except Exception as error:
         raise DataError(
-            f"{name} is not in {root} and could not be downloaded ({(str(error) or repr(error)).splitlines()[0]}); "
+            f"cifar100 is not in {root} and could not be downloaded ({(str(error) or repr(error)).splitlines()[0]}); "
             "name the folder that holds it with --data-root or KDNB_DATA"
         ) from None
 
@@ -701,15 +658,9 @@ def survey(root: str | Path | None = None) -> list[Found]:
         path for path in (folder / "cifar-100-python", folder / "cifar100", folder / "cifar100.zip") if path.exists()
     ]
     fetch_cifar = f'python -c "import torchvision; torchvision.datasets.CIFAR100({str(folder)!r}, download=True)"'
-    fashion = _fashion_mnist_folder(folder)
     free = shutil.disk_usage(next(path for path in (cache_root(), *cache_root().parents) if path.exists())).free
     return [
         Found("digits", True, "in scikit-learn"),
         Found("cifar100", bool(places), str(places[0]) if places else f"get it with: {fetch_cifar}"),
-        Found(
-            "fashion-mnist",
-            fashion is not None,
-            str(fashion) if fashion else "get it with: apt install dataset-fashion-mnist",
-        ),
         Found("cache", True, f"{cache_root()} ({free / 2**30:.0f} GiB free)"),
     ]

@@ -1,16 +1,14 @@
-"""Files as they lie on disk become images, labels and names: CIFAR's pickles, IDX files, trees of images, zip files.
+"""Files as they lie on disk become images, labels and names: CIFAR's pickles, trees of images, zip files.
 
 Nothing here knows which data set it reads. Every file that is missing, damaged or not of its kind is a `DataError` that
 names it and the fix.
 """
 
-import gzip
 import os
 import pickle
 import re
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -180,27 +178,6 @@ def _unpickle(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:
         raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
-
-
-# -- IDX files --------------------------------------------------------------------------------------------------------
-
-
-def idx_file(folder: Path, stem: str) -> Path | None:
-    """The IDX file of that name, packed or not; None where there is none."""
-    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
-
-
-def idx(folder: Path, stem: str) -> NDArray[np.uint8]:
-    """The array in an IDX file, the format of MNIST."""
-    path = idx_file(folder, stem)
-    if path is None:
-        raise DataError(f"{folder / stem}.gz is missing; install Debian's dataset-fashion-mnist, or remove {folder}")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        shape = np.frombuffer(content, dtype=">i4", count=content[3], offset=4)
-        return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy()
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}); fetch it again") from None
 
 
 # -- trees of images --------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ A file may hold several *readings* of one recipe: its own values are one, each o
 ``--set`` does. ``--set recipe=NAME`` chooses; the ids of runs follow from the values alone.
 
 A file that differs from another in a few lines names it: ``extends: NAME``, a profile of the package or a path from the
-file's own folder. What it says itself goes before what that one says, setting by setting; a list is replaced as a whole.
+file's own folder. What it says itself goes before what that one says, setting by setting; a list is replaced as a whole,
+and null leaves out what that one says.
 """
 
 import re
@@ -34,7 +35,7 @@ class DatasetConfig(Strict):
 
     name: str
     """digits, cifar100, cifar100-50 (images a class), cifar100-50-rest (the images that it leaves out), cifar100-imb100
-    (long-tailed), fashion-mnist, imagefolder:PATH"""
+    (long-tailed), imagefolder:PATH"""
     size: int | None = None
     """side in pixels, for an image folder: the middle of an image is cut to a square and resized to it"""
     train_list: str | None = None
@@ -459,12 +460,13 @@ def _content(name: str, path: Path, above: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _over(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    """The settings of `content`, and of `base` those that it lacks, mapping by mapping."""
-    both = {
+    """The settings of `content`, and of `base` those that it lacks, mapping by mapping; of `base` none that are null in
+    `content`."""
+    both = base | {
         key: _over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
         for key, value in content.items()
     }
-    return base | both
+    return {key: value for key, value in both.items() if value is not None or key not in base}
 
 
 class _Loader(yaml.SafeLoader):
