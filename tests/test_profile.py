@@ -24,8 +24,8 @@ student: *network
 
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
-        "cpu", "cpu-bfloat16", "cpu-draws", "cpu-imagenet", "cpu-lt", "cpu-peers", "cpu-rerun", "cpu-scratch",
-        "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
+        "cpu", "cpu-25000", "cpu-bfloat16", "cpu-draws", "cpu-fit", "cpu-imagenet", "cpu-lt", "cpu-peers", "cpu-primed",
+        "cpu-rerun", "cpu-scratch", "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
         "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_every_profile_of_the_package_is_valid_and_has_the_papers_trials(name):
     assert profile.name == name
     cells = set(profile.cells)
     origin = profile.origin
-    pairs = [("weak", "weak"), ("strong", "strong")] + [("strong", "weak")] * (name != "cpu-scratch")
+    pairs = [("weak", "weak"), ("strong", "strong")] + [("strong", "weak")] * (name not in ("cpu-scratch", "cpu-fit"))
     for pair in pairs:
         teachers = tuple(Teacher(place, each, origin) for place, each in enumerate(pair, start=1))
         assert {Cell(teachers, student, "kd") for student in ("weak", "strong")} <= cells
@@ -195,5 +195,5 @@ def test_a_key_that_a_file_gives_twice_is_an_error_and_a_merge_is_not(tmp_path):
 
 
 def test_an_unknown_profile_is_an_error_that_lists_the_names():
-    with pytest.raises(ProfileError, match=r"no profile 'gpux'; choose from cpu, cpu-bfloat16, .*, smoke, or give"):
+    with pytest.raises(ProfileError, match=r"no profile 'gpux'; choose from cpu, cpu-25000, .*, smoke, or give"):
         profiles.load("gpux")
