@@ -25,8 +25,8 @@ student: *network
 def test_the_profiles_of_the_package_are_those_of_the_design():
     assert profiles.names() == [
         "cpu", "cpu-25000", "cpu-bfloat16", "cpu-draws", "cpu-fit", "cpu-imagenet", "cpu-lt", "cpu-peers", "cpu-primed",
-        "cpu-rerun", "cpu-scratch", "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu", "paper-cifar100", "paper-cifar100-imb100",
-        "paper-imagenet", "paper-imagenet-lt", "smoke",
+        "cpu-rerun", "cpu-scratch", "cpu-short", "cpu-short-adamw", "cpu-text", "cpu-vit", "gpu", "paper-cifar100",
+        "paper-cifar100-imb100", "paper-imagenet", "paper-imagenet-lt", "smoke",
     ]  # fmt: skip
 
 
