@@ -180,6 +180,7 @@ def typed_numbers(source):
         flags=re.S,
     )
     text = re.sub(r"\b95 %", "", text)  # the level of an interval is declared, not measured
+    text = re.sub(r"\bsecs?\.\s[\d.]*\d(?:\s?(?:,|and)\s[\d.]*\d)*", "", text)  # nor is a section of the paper
     return [match[0] for match in TYPED.finditer(text)]
 
 

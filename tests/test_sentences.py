@@ -97,7 +97,7 @@ def test_verdicts_name_their_claims_and_what_holm_leaves(found: Results) -> None
 
     lines = sentences.verdicts(made(found, 5, effect)).splitlines()
     assert [re.findall(r"\bK\d", line) for line in lines] == [
-        ["K1", "K4", "K5", "K6", "K9"], ["K7"], ["K2", "K8"], ["K3"], [],
+        ["K1", "K4", "K5", "K6", "K9"], ["K7"], ["K2", "K8"], ["K3"], [], ["K3", "K6", "K7", "K9"],
     ]  # fmt: skip
     assert lines[3] == (
         "- **Inconclusive:** K3, divergent attention of the teachers causes low fidelity: "
@@ -189,7 +189,7 @@ def test_the_papers_tables_are_said_as_they_are() -> None:
 
 def test_the_exploratory_seeds_and_the_smallest_profile_are_said() -> None:
     assert "2 of 2 seeds" in sentences.exploratory()
-    assert "43 networks" in sentences.smallest()
+    assert "51 networks" in sentences.smallest()
 
 
 def test_a_studys_own_networks_say_whether_its_budget_would_pass() -> None:
