@@ -52,8 +52,9 @@ from PIL import Image
 
 from kdnb import cli
 from kdnb.errors import KdnbError
-from kdnb.evidence import archive, results
+from kdnb.evidence import results
 from kdnb.images import datasets
+from kdnb.release import archive
 from kdnb.study import execute, store
 from kdnb.training.checkpoint import Checkpoints, digest
 

@@ -23,8 +23,9 @@ import torch
 from kdnb import devices, environment
 from kdnb.evidence import table
 from kdnb.images.datasets import Dataset
-from kdnb.study import estimate, profile
+from kdnb.scale import cost
 from kdnb.study import grid as grids
+from kdnb.study import profile
 from kdnb.study.grid import Study
 from kdnb.study.store import Store
 from kdnb.training import models, observe, train
@@ -57,11 +58,11 @@ def members(grid: Study, role: str) -> list[RunSpec]:
 def flops(specs: list[RunSpec], dataset: Dataset, by_id: dict[str, RunSpec]) -> float:
     """Of the trainings, with each teacher's answers once a batch, half views once for each side: a forward pass is a third of a
     step, and one of half a view half of that."""
-    own = sum(estimate.work(spec, dataset) for spec in specs)
+    own = sum(cost.work(spec, dataset) for spec in specs)
     epochs = max(spec.train.epochs for spec in specs)
-    heard = {passed for spec in specs for passed in estimate.passes(spec)}
+    heard = {passed for spec in specs for passed in cost.passes(spec)}
     answers = sum(
-        estimate.work(by_id[teacher], dataset) / by_id[teacher].train.epochs / 3 * (0.5 if side else 1.0)
+        cost.work(by_id[teacher], dataset) / by_id[teacher].train.epochs / 3 * (0.5 if side else 1.0)
         for teacher, side, _ in heard
     )
     return own + answers * epochs

@@ -25,7 +25,7 @@ Figures (NVIDIA H200, torch 2.11, three rounds; 16 students of `cpu`, 6 of `gpu`
 
 One by one, a step took 119 and 94 ms. All but compiled gave the same bits; that was 1.6e-6 off. Stacked failed then, for the
 channels-last layout, and was not measured. Since then, what recorded networks answer lies in memory of its own
-(`kdnb.training.graphs`), which has not been timed.
+(`kdnb.scale.graphs`), which has not been timed.
 """
 
 import argparse
@@ -40,10 +40,11 @@ from training import random_images
 
 from kdnb import devices
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset
+from kdnb.scale import graphs
 from kdnb.study import grid
 from kdnb.study.profile import load
-from kdnb.training import graphs, models, objectives, train
-from kdnb.training.answers import Normaliser
+from kdnb.training import models, objectives, train
+from kdnb.training.inference import Normaliser
 from kdnb.training.schedule import learning_rate
 from kdnb.training.spec import FreshOrigin, RunSpec
 

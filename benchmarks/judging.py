@@ -4,7 +4,7 @@
 
 Two thousand studies with a planted effect, with a planted confound and with noise, judged by the primaries of the declared
 claims K; and what five seeds can detect (judging.csv). Ten thousand of the second round, judged by R (second-round.csv). A
-minute or two on one core. `kdnb.evidence.simulation` says what is planted.
+minute or two on one core. `kdnb.ruler.simulation` says what is planted.
 """
 
 import argparse
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdnb.evidence import claims, results, simulation
+from kdnb.evidence import claims, results
 from kdnb.evidence.statistics import LEVEL, sign_flip_p
+from kdnb.ruler import simulation
 
 
 def detectable(spread: float, seeds: int, power: float = 0.8, studies: int = 2000) -> float:

@@ -15,8 +15,9 @@ import torch
 
 from kdnb import devices, environment
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.study import cost, grid, profile
-from kdnb.study.cost import Sizes
+from kdnb.scale import cost
+from kdnb.scale.cost import Sizes
+from kdnb.study import grid, profile
 from kdnb.training import train
 from kdnb.training.spec import FreshOrigin, RunSpec
 

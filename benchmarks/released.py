@@ -57,9 +57,10 @@ from torchvision import transforms
 from kdnb import devices, environment
 from kdnb.book import measured
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.study import grid, memory, profile
+from kdnb.scale import memory
+from kdnb.study import grid, profile
 from kdnb.training import objectives, train
-from kdnb.training.answers import Normaliser, autocast
+from kdnb.training.inference import Normaliser, autocast
 from kdnb.training.spec import FreshOrigin, RunSpec
 
 CLASSES, SIDE, HASH = 100, 32, "0" * 16

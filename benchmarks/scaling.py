@@ -4,7 +4,7 @@
 
 Each number of workers trains the whole study into a store of its own, by the command that a user gives, so the start of the
 cluster and of its workers is counted. The threads of a worker are the same each time: one worker does not get what two
-share. Beside it stands what the grid allows at best (`kdnb.study.cost.speed_up`). Measure with nothing else running.
+share. Beside it stands what the grid allows at best (`kdnb.scale.cost.speed_up`). Measure with nothing else running.
 """
 
 import argparse
@@ -17,8 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from kdnb import devices, environment
-from kdnb.study import cost, profile
+from kdnb.scale import cost
 from kdnb.study import grid as grids
+from kdnb.study import profile
 
 
 def seconds(asked: argparse.Namespace, workers: int) -> float:

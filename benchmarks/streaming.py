@@ -39,7 +39,7 @@ from kdnb.book import measured
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import Split, load
-from kdnb.training.answers import CHUNK
+from kdnb.training.inference import CHUNK
 
 SQUARE, SIDE, BATCH = 256, 224, 128
 RECIPE = "imagenet-weak"

@@ -30,11 +30,12 @@ from kdnb import devices, environment
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.images.datasets import CIFAR_MEAN, CIFAR_STD, Dataset, Split
-from kdnb.study import estimate, grid
+from kdnb.scale import cost
+from kdnb.study import grid
 from kdnb.study.profile import load
 from kdnb.training import models, optimiser, train
-from kdnb.training.answers import CHUNK, Normaliser, autocast
 from kdnb.training.checkpoint import Checkpoints
+from kdnb.training.inference import CHUNK, Normaliser, autocast
 from kdnb.training.spec import FreshOrigin, RunSpec
 
 
@@ -109,7 +110,7 @@ def measure(name: str, spec: RunSpec, dataset: Dataset, device: torch.device, ro
     report(f"{name} ({spec.augmentation}): epoch / bare loop", [epoch / loop for loop, epoch, _ in times], 1.25)
     report(f"{name} ({spec.augmentation}): augmentation / bare steps", [made / loop for loop, _, made in times], 0.15)
     step = statistics.median(loop for loop, _, _ in times) / train.steps_per_epoch(len(numbers), spec.train.batch_size)
-    rate = estimate.work(one, dataset) / len(numbers) * spec.train.batch_size / step / 1e9
+    rate = cost.work(one, dataset) / len(numbers) * spec.train.batch_size / step / 1e9
     network = models.build(spec.model, len(dataset.classes), dataset.side, 0)
     print(
         f"  {spec.model.name}: {models.flops(network, 32) / 1e6:.1f} MFLOP forward, {1000 * step:.0f} ms a step of "

@@ -9,7 +9,7 @@ import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from kdnb.paths import user_path
 from kdnb.progress import duration
 
 if TYPE_CHECKING:
-    from kdnb.study.cost import Cost
+    from kdnb.scale.cost import Cost
     from kdnb.study.grid import Plan
     from kdnb.study.store import Store
     from kdnb.training.spec import RunSpec
@@ -153,8 +153,9 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
     store changes."""
     from kdnb import devices
     from kdnb.images.repeats import repeats
-    from kdnb.study import cost, estimate, execute
-    from kdnb.study import memory as memories
+    from kdnb.scale import cost, estimate
+    from kdnb.scale import memory as memories
+    from kdnb.study import execute
 
     given = memories.parse(memory) if memory is not None else None
     if sizes is not None:
@@ -221,8 +222,9 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None, device: str, g
         device: cpu, or cuda for any other.
         given: bytes of memory that the device has, if that is given.
     """
-    from kdnb.study import cost, grid, profile
-    from kdnb.study import memory as memories
+    from kdnb.scale import cost
+    from kdnb.scale import memory as memories
+    from kdnb.study import grid, profile
 
     if rate is None:
         raise ProfileError(f"--sizes {sizes} is of images that are not here: nothing can be timed; give a --rate too")
@@ -321,11 +323,13 @@ def run(
     where: Where, device: str, memory: str | None, workers: int, threads: int | None, cluster: str | None, graphs: bool
 ) -> None:
     """Train what the study lacks. Killed at any time, the next call goes on from the last epoch."""
-    import os
+    from dataclasses import replace
 
     from kdnb import devices, environment
-    from kdnb.study import cost, estimate, execute, locks
-    from kdnb.study import memory as memories
+    from kdnb.scale import cost, locks
+    from kdnb.scale import memory as memories
+    from kdnb.study import execute
+    from kdnb.study.resources import Resources
     from kdnb.study.store import Store
 
     if cluster is not None and workers > 1:
@@ -341,16 +345,14 @@ def run(
             "comes out",
             err=True,
         )
-    if doubt := locks.doubt(store.root):
-        click.echo(f"kdnb: warning: use {store.root} from one machine only: {doubt}", err=True)
+    if warning := locks.mount_warning(store.root):
+        click.echo(f"kdnb: warning: use {store.root} from one machine only: {warning}", err=True)
+    resources = Resources(device, given, workers, threads, graphs)
     pool: AbstractContextManager[Executor | None] = nullcontext()
-    sharing = 1
     if cluster is not None:
-        from kdnb.study import cluster as clusters
+        from kdnb.scale import cluster as clusters
 
-        local = clusters.local_workers(cluster)
-        threads = threads or (max(1, (os.cpu_count() or 1) // local) if local else None)
-        sharing = devices.sharing(device, local) if local else 1
+        resources = replace(resources, workers=clusters.local_workers(cluster) or 1)
         store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
         specs = {run.spec.id: run.spec for run in study.every_run}
         shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
@@ -360,33 +362,15 @@ def run(
             say=lambda text: click.echo(f"kdnb: {text}", err=True),
             memory=lambda task: cost.of_worker(task.specs, specs, shapes),
         )
-    elif workers > 1:
-        import multiprocessing
-
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=execute.begin_worker, initargs=(context.Value("i", 0),)
-        )
-        sharing = devices.sharing(device, workers)
-        threads = threads or max(1, (os.cpu_count() or 1) // workers)
     with pool as executor:
-        try:
-            report = execute.execute(
-                study,
-                store,
-                executor=executor,
-                data_root=data_root,
-                device=device,
-                threads=threads,
-                memory=given,
-                workers=sharing,
-                graphs=graphs,
-                weigh=lambda spec: estimate.work(spec, planned.datasets[spec.dataset.hash]),
-            )
-        except BaseException:
-            if executor is not None:
-                executor.shutdown(wait=False, cancel_futures=True)  # else all that waits would be trained first
-            raise
+        report = execute.execute(
+            study,
+            store,
+            resources,
+            executor=executor,
+            data_root=data_root,
+            weigh=lambda spec: cost.work(spec, planned.datasets[spec.dataset.hash]),
+        )
     click.echo(
         f"{study.profile.name}: {report.trained} runs trained in {duration(report.seconds)}, "
         f"{report.cached} were in {store.root}"
@@ -464,8 +448,8 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
 def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool) -> None:
     """Write the results of whole seeds into the folder that the book shows."""
-    from kdnb.evidence import publish as publishing
     from kdnb.evidence import results as published
+    from kdnb.release import publish as publishing
 
     planned = where.plan()
     name = planned.study.profile.name
@@ -488,7 +472,7 @@ def archive(where: Where, to: Path) -> None:
 
     Networks stay as they are; what they answered and where they looked is kept in half precision.
     """
-    from kdnb.evidence import archive as archives
+    from kdnb.release import archive as archives
 
     planned = where.plan()
     for seed in planned.study.seeds:
@@ -501,7 +485,7 @@ def archive(where: Where, to: Path) -> None:
 @click.option("--store", help="Folder of the results (default: $KDNB_STORE, else in the user's data folder).")
 def restore(files: tuple[Path, ...], store: str | None) -> None:
     """Read archived seeds into a store, so that nothing in them needs to be trained again."""
-    from kdnb.evidence import archive as archives
+    from kdnb.release import archive as archives
     from kdnb.study.store import Store
 
     for path in files:
@@ -515,8 +499,8 @@ def restore(files: tuple[Path, ...], store: str | None) -> None:
 @click.argument("theirs", type=_Path(file_okay=False), required=False)
 def diff(ours: Path, theirs: Path | None) -> None:
     """Compare two folders of results, claim by claim (THEIRS: default the published ones of the same profile)."""
-    from kdnb.evidence import diff as differences
     from kdnb.evidence import results
+    from kdnb.release import diff as differences
 
     here = results.read(ours)
     click.echo(differences.describe(here, results.read(results.published(theirs, like=here.profile.name))))

@@ -11,7 +11,7 @@ import torch
 
 from kdnb.images import datasets
 from kdnb.images.datasets import Dataset
-from kdnb.study import execute, grid
+from kdnb.study import grid, worker
 from kdnb.study.profile import DatasetConfig, NetworkConfig, Profile
 from kdnb.training.spec import OneCycleSchedule, TrainSpec
 
@@ -61,11 +61,11 @@ def some_digits(digits: Dataset) -> Iterator[Dataset]:
     that the studies take a quarter of the time."""
     few = replace(digits, train=digits.train.select(range(240)), validation=digits.validation.select(range(360)))
     few = replace(few, hash=datasets.content_hash(few))
-    execute._dataset.cache_clear()
+    worker._dataset.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "_digits", lambda: few)
         yield few
-    execute._dataset.cache_clear()
+    worker._dataset.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,18 @@ from kdnb import cli, devices
 from kdnb.errors import ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
-from kdnb.study import grid, memory
-from kdnb.study.cost import Sizes
+from kdnb.scale import memory
+from kdnb.scale.cost import Sizes
+from kdnb.study import grid
 from kdnb.study.execute import execute
 from kdnb.study.store import Store
 from kdnb.training import objectives, train
 from kdnb.training.checkpoint import Checkpoints
+from kdnb.training.objectives import Objective
 from kdnb.training.observe import observe
-from kdnb.training.spec import ModelSpec, Objective
+from kdnb.training.spec import ModelSpec
 from tests.conftest import small_profile
-from tests.test_train import KINDS, same, without_times
+from tests.training.test_train import KINDS, same, without_times
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 OBJECTIVES = KINDS | {"train-mode": Objective(batch_norm="train")}

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 
-from kdnb.study import execute
 from kdnb.study import store as stores
+from kdnb.study import worker
 from kdnb.training import checkpoint, observe
 from tests.conftest import small_profile
 
@@ -32,7 +32,7 @@ def task(store, dataset_hash):
     grid = grids.build(small_profile(ensembles=("",)), dataset_hash)
     specs = [run.spec for run in grid.runs if run.columns["student"] == "strong"]
     other = specs[0].model_copy(update={"train": specs[0].train.model_copy(update={"learning_rate": 0.02})})
-    return execute.Task((specs[0], other), grid.profile.dataset, str(store), device="cpu")
+    return worker.Task((specs[0], other), grid.profile.dataset, str(store), device="cpu")
 
 
 def die(*_, **__):
@@ -79,7 +79,7 @@ def main(folder, point):
         stores.os.rename = die
     else:
         raise SystemExit(f"no point {point!r}")
-    execute.run_task(task(folder, datasets.load("digits").hash), on_epoch)
+    worker.run_task(task(folder, datasets.load("digits").hash), on_epoch)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from kdnb import atomic
 from kdnb.errors import DataError, StoreError
-from kdnb.evidence import archive, crate, publish
+from kdnb.evidence import integrity
 from kdnb.images import datasets
+from kdnb.release import archive, publish
 from kdnb.study import execute
 from kdnb.study import grid as grids
+from kdnb.study.resources import Resources
 from kdnb.study.store import FILES, Store
 from kdnb.training.checkpoint import Checkpoints
 from tests.conftest import HANGS, everything, modes, small_profile
-from tests.test_datasets import pets
+from tests.images.test_datasets import pets
 
 ROOT = Path(__file__).parents[1]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="this system has no modes of files")
@@ -41,7 +43,7 @@ def grid(digits):
 @pytest.fixture(scope="module")
 def trained(grid, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("trained"))
-    execute.execute(grid, store, bar=False, device="cpu").require_complete()
+    execute.execute(grid, store, Resources("cpu"), bar=False).require_complete()
     return store
 
 
@@ -156,7 +158,7 @@ def test_an_entry_that_cannot_be_read_is_one_error_and_stays(name, grid, store, 
     before = everything(store.root)
     unreadable(path)
     with pytest.raises(StoreError) as told:
-        execute.execute(grid, store, bar=False, device="cpu")
+        execute.execute(grid, store, Resources("cpu"), bar=False)
     assert str(told.value) == f"{path} cannot be read (Permission denied); it is left as it is"
     monkeypatch.undo()
     assert everything(store.root) == before
@@ -222,8 +224,8 @@ def test_a_cache_that_cannot_be_read_is_one_error_and_stays(streamed, tmp_path, 
 def test_results_that_cannot_be_read_are_not_replaced(grid, trained, digits, tmp_path, monkeypatch, unreadable):
     publish.publish(grid, trained, digits, tmp_path / "results", strict=False)
     before = everything(tmp_path / "results")
-    unreadable(tmp_path / "results" / crate.NAME)
-    with pytest.raises(StoreError, match=rf"{crate.NAME}: Permission denied"):
+    unreadable(tmp_path / "results" / integrity.NAME)
+    with pytest.raises(StoreError, match=rf"{integrity.NAME}: Permission denied"):
         publish.publish(grid, trained, digits, tmp_path / "results", strict=False)
     monkeypatch.undo()
     assert everything(tmp_path / "results") == before

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from kdnb.paths import CHECKOUT as ROOT
-from kdnb.training import pretrained
+from kdnb.zoo import pretrained
 from tests.conftest import HANGS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

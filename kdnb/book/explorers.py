@@ -24,12 +24,13 @@ from torch import Tensor
 
 from kdnb.book import figures, style
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, overlap, paper
+from kdnb.evidence import overlap, paper
 from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Explorer, Results
 from kdnb.evidence.table import plain, select
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
+from kdnb.ruler import curves
 
 IMAGES = 40
 """The attention explorer has at most this many images; each adds its maps to the page."""
@@ -117,7 +118,7 @@ def attention_explorer(results: Results) -> Interactive:
 
 
 def directions(results: Results) -> Interactive:
-    """One network, read along random directions (`kdnb.evidence.directions`): what maps summed over all classes do where heads
+    """One network, read along random directions (`kdnb.ruler.directions`): what maps summed over all classes do where heads
     are fresh. The network is the origin that the teachers start from; direction n is that of the n-th fresh head.
 
     Raises:
@@ -438,7 +439,7 @@ def specifications(specs: pd.DataFrame) -> Interactive:
     """A claim's effect under every way of measuring, of which a reader keeps some.
 
     Args:
-        specs: as `kdnb.evidence.curves.specifications`.
+        specs: as `kdnb.ruler.curves.specifications`.
 
     Raises:
         IncompleteError: no specification.

@@ -9,13 +9,15 @@ from pydantic import ValidationError
 
 from kdnb import atomic, devices, environment
 from kdnb.errors import DamagedResultsError, IncompleteError, ProfileError
-from kdnb.evidence import publish, results
+from kdnb.evidence import results
 from kdnb.evidence.results import Results
 from kdnb.paths import user_path
+from kdnb.release import publish
 from kdnb.study import execute, grid, profile
 from kdnb.study.grid import Plan, Study
+from kdnb.study.resources import Resources
 from kdnb.study.store import Store
-from kdnb.training.spec import Strict
+from kdnb.training.strict import Strict
 
 PUBLISHED = "published"
 
@@ -99,7 +101,7 @@ def open_results(
             _require_committed(wanted, store)
         if before is not None:
             before(ahead, store)
-        execute.execute(wanted, store, data_root=root, device=asked.device).require_complete()
+        execute.execute(wanted, store, Resources(asked.device), data_root=root).require_complete()
         publish.publish(wanted, store, dataset, folder, strict=of_the_book)
     return results.read(folder, study.seeds)
 

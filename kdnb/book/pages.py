@@ -17,8 +17,9 @@ from IPython.display import display
 from kdnb.book.cards import seeds_in_words
 from kdnb.book.opening import open_results, parameters
 from kdnb.errors import IncompleteError
-from kdnb.evidence import diff, results
+from kdnb.evidence import results
 from kdnb.evidence.results import BOOK_PROFILE, Results
+from kdnb.release import diff
 
 __all__ = ["banner", "open_results", "parameters", "start"]
 

@@ -4,26 +4,26 @@ files, seeds from published results.
 Everything is MyST Markdown, for the book.
 """
 
-import ast
 import inspect
 import math
-import textwrap
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kdnb.book import opening
-from kdnb.evidence import claims, judging, results, sampling
-from kdnb.evidence import power as power_of
+from kdnb.evidence import claims, judging, results
 from kdnb.evidence.estimands import papers, papers_in_words, signed
-from kdnb.study import cost as costs
+from kdnb.ruler import power as power_of
+from kdnb.ruler import sampling
+from kdnb.scale import cost as costs
 from kdnb.study import grid, profile
-from kdnb.training import spec
+from kdnb.training import objectives, spec
 
 MODELS: dict[type[BaseModel], str] = {
     opening.Parameters: "of a page of the book: the first cell of every notebook, `kdnb reproduce -p NAME=VALUE`",
@@ -38,7 +38,7 @@ MODELS: dict[type[BaseModel], str] = {
     spec.OneCycleSchedule: "under `….train.schedule`, with `kind: one-cycle`",
     spec.StepSchedule: "under `….train.schedule`, with `kind: step`",
     spec.CosineSchedule: "under `….train.schedule`, with `kind: cosine`",
-    spec.Objective: "under `objectives.NAME`",
+    objectives.Objective: "under `objectives.NAME`",
     profile.Row: "of a row of `grid`",
     profile.TeacherConfig: "of a teacher in a row, where its augmentation alone is not enough",
     spec.ObserveSpec: "under `observe`",
@@ -48,42 +48,33 @@ MODELS: dict[type[BaseModel], str] = {
 _BOUNDS = {"gt": "> ", "ge": "≥ ", "lt": "< ", "le": "≤ ", "min_length": "length ≥ ", "pattern": "matches "}
 
 
-def documented(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
-    """field → (its type as written, the text under it)."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    found: dict[str, tuple[str, str]] = {}
-    body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for statement, following in zip(body, [*body[1:], None], strict=True):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            text = ""
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                text = " ".join(str(following.value.value).replace("``", "`").split())
-            found[statement.target.id] = (ast.unparse(_Plain().visit(statement.annotation)), text)
-    return found
-
-
-class _Plain(ast.NodeTransformer):
-    """``Annotated[int, …]`` is an int to whoever writes a profile; its range has a column of its own."""
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
-            return node.slice.elts[0]
-        return node
-
-
 def parameters() -> str:
     """A table for each of `MODELS`: name, type, default, range, meaning."""
     parts = []
     for model, where in MODELS.items():
-        written = documented(model)
         rows = ["| name | type | default | range | meaning |", "|---|---|---|---|---|"]
         for name, field in model.model_fields.items():
-            kind, text = written[name]
-            cells = [f"`{name}`", f"`{kind}`", _default(field), _range(field), text]
+            text = " ".join((field.description or "").replace("``", "`").split())
+            cells = [f"`{name}`", f"`{_kind(field.annotation)}`", _default(field), _range(field), text]
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         parts += [f"**{model.__name__}**, {where}. {_first_line(model)}", "", *rows, ""]
     return "\n".join(parts)
+
+
+def _kind(annotation: Any) -> str:
+    """A type as one would write it. Its range has a column of its own."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(parts[0])
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, parts))}]"
+    if origin in (Union, UnionType):
+        return " | ".join(map(_kind, parts))
+    if parts:
+        return f"{origin.__name__}[{', '.join(map(_kind, parts))}]"
+    return {None: "None", type(None): "None", ...: "..."}.get(annotation) or str(
+        getattr(annotation, "__name__", annotation)
+    )
 
 
 def _first_line(model: type[BaseModel]) -> str:

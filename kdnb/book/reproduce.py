@@ -17,11 +17,12 @@ import nbformat
 from kdnb import devices
 from kdnb.book.opening import Parameters, open_results, parameters
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
-from kdnb.evidence import diff, results
+from kdnb.evidence import results
 from kdnb.paths import CHECKOUT
 from kdnb.progress import Progress, duration
+from kdnb.release import diff
+from kdnb.scale.estimate import Estimator
 from kdnb.study import execute
-from kdnb.study.estimate import Estimator
 from kdnb.study.grid import Plan
 from kdnb.study.store import Store
 

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from kdnb.book.cards import seeds_in_words
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, diff, judging, overlap, paper, power, results, secondary
+from kdnb.evidence import judging, overlap, paper, results
 from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
 from kdnb.evidence.estimands import MIXED, PAIRS, PURE, Association, papers, papers_in_words, signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.statistics import LEVEL
 from kdnb.evidence.table import plain, select
+from kdnb.release import diff
+from kdnb.ruler import curves, power, secondary
 from kdnb.study import grid
 from kdnb.study import profile as profiles
 

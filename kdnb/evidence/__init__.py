@@ -1,8 +1,8 @@
 """What does it say?
 
 The store becomes one tidy table (`table`) of measures (`measures`, `overlap`); declared claims (`claims`), each a question
-to that table (`estimands`), are judged by it (`judging`, `statistics`), beside the paper's own numbers (`paper`); what is
-published is small text (`publish`, `results`, `diff`).
+to that table (`estimands`), are judged by it (`judging`, `statistics`), beside the paper's own numbers (`paper`). Published
+`results` are read, and checked, here (`integrity`).
 """
 
 from kdnb.evidence.claims import Claim, ClaimSet

@@ -1,11 +1,11 @@
 """Published results: what the book's pages, and nothing else, are made of.
 
-A folder for each profile, written by `kdnb.evidence.publish` and read here. It is text where text will do, so that a new
+A folder for each profile, written by `kdnb.release.publish` and read here. It is text where text will do, so that a new
 seed is a change that a person can review; no data set and no training is needed to read it::
 
     <results>/<profile>/study.json             the profile's settings, the data set and its hash, the format, the claims
                         verdicts.csv              every estimand over all seeds: interval, p, verdict, scale
-                        ro-crate-metadata.json    all of these files, with their SHA-256 and bytes (`kdnb.evidence.crate`)
+                        ro-crate-metadata.json    all of these files, with their SHA-256 and bytes (`kdnb.release.crate`)
                         seed-<n>/measures.csv     the tidy table (`kdnb.evidence.table`)
                                  specifications.csv.gz   overlap of attention, measured in every way
                                  predictions.safetensors.xz   what each network said of each validation image
@@ -36,7 +36,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from kdnb.errors import DamagedResultsError, IncompleteError
-from kdnb.evidence import claims, crate, judging
+from kdnb.evidence import claims, integrity, judging
 from kdnb.evidence.claims import ClaimSet
 from kdnb.evidence.predictions import Predictions, unpack
 from kdnb.paths import CHECKOUT
@@ -91,7 +91,7 @@ class Explorer:
     """run → its columns in the table (`CELL`)"""
     directions: dict[str, Tensor] = field(default_factory=dict)
     """``direction n`` → float32 (at most 8, h, w), maps of the first images along random directions, where the package has the
-    teachers' origin: see `kdnb.evidence.directions`"""
+    teachers' origin: see `kdnb.ruler.directions`"""
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ class Results:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise DamagedResultsError(f"{path} cannot be read ({error.strerror}); {crate.AGAIN}") from None
+            raise DamagedResultsError(f"{path} cannot be read ({error.strerror}); {integrity.AGAIN}") from None
         if hashlib.sha256(content).hexdigest() != files[name]:
-            raise DamagedResultsError(f"{path} is not the file that was published: its hash differs; {crate.AGAIN}")
+            raise DamagedResultsError(f"{path} is not the file that was published: its hash differs; {integrity.AGAIN}")
         return content
 
     def _tensors(self, name: str, without: str) -> dict[str, Tensor]:
@@ -166,11 +166,11 @@ class Results:
         if not path.is_file():
             raise IncompleteError(without)
         content = path.read_bytes()
-        crate.require_published(self.folder, name, content)
+        integrity.require_published(self.folder, name, content)
         try:
             tensors: dict[str, Tensor] = safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
-            raise DamagedResultsError(f"{path} cannot be read ({error}); {crate.AGAIN}") from None
+            raise DamagedResultsError(f"{path} cannot be read ({error}); {integrity.AGAIN}") from None
         return tensors
 
     def _read(self, name: str) -> pd.DataFrame:
@@ -218,7 +218,7 @@ class Results:
 
     @cached_property
     def specifications(self) -> pd.DataFrame:
-        """As `kdnb.evidence.specifications`.
+        """As `kdnb.ruler.specifications`.
 
         Raises:
             IncompleteError: the seed was published without.
@@ -309,10 +309,10 @@ def read(folder: str | Path, seeds: Sequence[int] | None = None) -> Results:
     """
     folder = Path(folder)
     profile, about = describe(folder)
-    there = crate.seeds(folder)
+    there = integrity.seeds(folder)
     for seed in seeds or there:
         _require_own(folder / f"seed-{seed}", seed)
-    crate.require_whole(folder, seeds or None)
+    integrity.require_whole(folder, seeds or None)
     if not there:
         raise IncompleteError(f"no seed is published in {folder}")
     missing = [seed for seed in seeds or () if seed not in there]
@@ -331,19 +331,19 @@ def _require_own(folder: Path, seed: int) -> None:
     except (OSError, ValueError):
         return  # what else is wrong with it is said where it is read
     if row and row[0] != seed:
-        raise DamagedResultsError(f"{folder} holds the results of seed {row[0]}; {crate.AGAIN}")
+        raise DamagedResultsError(f"{folder} holds the results of seed {row[0]}; {integrity.AGAIN}")
 
 
 def _provenance(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
-        crate.require_published(path.parents[1], f"{path.parent.name}/{path.name}", content)
+        integrity.require_published(path.parents[1], f"{path.parent.name}/{path.name}", content)
         made: dict[str, Any] = json.loads(content)
         order = {"training_order": str(made.get("training_order", ""))}
         runs, environments, files = dict(made["runs"]), list(made["environments"]), dict(made["files"])
         return {"runs": runs, "environments": environments, "files": files} | order
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {crate.AGAIN}") from None
+        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {integrity.AGAIN}") from None
 
 
 def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
@@ -362,16 +362,16 @@ def describe(folder: Path) -> tuple[Profile, dict[str, Any]]:
                 f"the results in {folder} are of format {about['format']}, and this version reads {FORMAT}, which has other "
                 "measures; publish their seeds again from the store (kdnb publish)"
             )
-        crate.require_published(folder, path.name, content)
+        integrity.require_published(folder, path.name, content)
         return Profile.model_validate(about.pop("profile")), about
     except FileNotFoundError:
-        if (folder / crate.NAME).is_file():
-            raise DamagedResultsError(f"{path} is missing; {crate.AGAIN}") from None
+        if (folder / integrity.NAME).is_file():
+            raise DamagedResultsError(f"{path} is missing; {integrity.AGAIN}") from None
         raise IncompleteError(f"no results in {folder}: it has no study.json; kdnb publish writes one") from None
     except ValidationError as error:
         raise IncompleteError(f"{path} is not of this version: {explain(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {crate.AGAIN}") from None
+        raise DamagedResultsError(f"{path} cannot be read ({error!r}); {integrity.AGAIN}") from None
 
 
 def settings(profile: Profile, dataset_hash: str, recipes: Mapping[str, str]) -> dict[str, Any]:
@@ -428,4 +428,4 @@ def published(root: str | Path | None = None, like: str = "") -> Path:
 
 def _is_published(folder: Path) -> bool:
     """Whether it is a folder of results, be they whole or not."""
-    return any((folder / name).is_file() for name in ("study.json", crate.NAME))
+    return any((folder / name).is_file() for name in ("study.json", integrity.NAME))

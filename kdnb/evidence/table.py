@@ -51,7 +51,7 @@ HALVES = (("left", "right"), ("left", "left"), ("right", "right"))
 
 SIDE = 32
 """Pixels of the masks that maps are compared on. The released code's are of 224: on published maps, the IoU of two teachers at
-32 is 0.003 to 0.009 above that at 224, much alike for all pairs (`tests/test_overlap.py`)."""
+32 is 0.003 to 0.009 above that at 224, much alike for all pairs (`tests/evidence/test_overlap.py`)."""
 
 Row = dict[str, Any]
 
@@ -292,7 +292,7 @@ def _as_released(split: str, teacher: Tensor, student: Tensor, labels: Tensor) -
 
 def _shuffled(count: int) -> Tensor:
     """A random order of so many images, int64 (N,), of the counter-based generator: the same in every study and seed. (Epoch 0
-    of these draws chooses the sample itself, `kdnb.training.answers.sample`.)"""
+    of these draws chooses the sample itself, `kdnb.training.inference.sample`.)"""
     draws = Stream(0).uniforms(Purpose.SAMPLE, 1, np.arange(count), 1)[:, 0]
     return torch.from_numpy(draws.argsort(kind="stable"))
 

@@ -1,7 +1,7 @@
 """What does a network see?
 
-Data sets become tensors (`datasets`, `readers`, `listing`, `decode`) or stay on disk (`streaming`), draws are functions of
-where they are used (`counter`), and views of whole batches follow from both (`augment`).
+Data sets become tensors (`datasets`, `readers`, `decode`), draws are functions of where they are used (`counter`), and views of
+whole batches follow from both (`augment`).
 """
 
 from kdnb.images.augment import register, views

@@ -43,7 +43,7 @@ images at once rather than a hundred.
 import math
 import re
 import runpy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -56,9 +56,9 @@ from torch import Tensor
 
 from kdnb import source
 from kdnb.errors import ProfileError
-from kdnb.images import kernels, randaugment, warp
-from kdnb.images.blocks import blocks
+from kdnb.images import operations, randaugment
 from kdnb.images.counter import Purpose, Stream
+from kdnb.images.operations import Interpolation
 from kdnb.images.randaugment import Form
 
 CROP_ATTEMPTS = 10
@@ -74,8 +74,6 @@ _JITTER, _RANDAUGMENT = slice(32, 36), slice(36, 44)
 _MORE_COLUMNS = 44
 """of recipes with colour jitter or RandAugment"""
 
-
-Interpolation = Literal["bicubic", "bilinear"]
 
 Whole = Literal["bicubic", "bilinear", "centre-crop"]
 """How whole images get to a size: resampled, or cut out of their middle."""
@@ -127,8 +125,6 @@ IMAGENET_WEAK = replace(IMAGENET_BASE, flip=0.5, jitter=0.4)
 IMAGENET_STRONG = replace(IMAGENET_WEAK, randaugment="published")
 IMAGENET_STRONG_RELEASED = replace(IMAGENET_WEAK, randaugment="released")
 IMAGENET_AUTOAUGMENT = replace(IMAGENET_BASE, flip=0.5, policy=1.0, policy_for="IMAGENET")
-FILL = 128
-"""AutoAugment's grey, for what a shear, translation or rotation uncovers."""
 
 
 def dial(strength: float) -> Recipe:
@@ -424,22 +420,18 @@ def apply(
         images = _resized_crop(images, draws, size, recipe.crop_interpolation)
     images = resized(images, size, interpolation)
     if recipe.flip:
-        images = torch.where(_on(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
+        images = torch.where(operations.on_device(draws.flip, images).view(-1, 1, 1, 1), images.flip(-1), images)
     if recipe.rotation:
-        images = _rotate(images, draws.angle)
+        images = operations.rotated(images, draws.angle)
     if draws.jitter is not None:
         images = randaugment.jittered(images, draws.jitter)
     if draws.chosen is not None:
-        images = randaugment.operated(images, draws.chosen, _RANDAUGMENT_KERNELS[draws.chosen.form])
+        images = randaugment.operated(images, draws.chosen)
     if recipe.policy:
         images = _autoaugment(images, draws, recipe)
     if recipe.hole:
         images = _cutout(images, draws, round(recipe.hole * size))
     return images
-
-
-def _on(array: NDArray[Any], like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like.device)
 
 
 def resized(images: Tensor, size: int | None, interpolation: Whole = "bicubic") -> Tensor:
@@ -458,74 +450,14 @@ def resized(images: Tensor, size: int | None, interpolation: Whole = "bicubic") 
             )
         return images[..., edge : edge + size, edge : edge + size]
     nowhere, whole = np.zeros(len(images), dtype=np.int64), np.full(len(images), images.shape[-1])
-    return _resize_boxes(images, nowhere, nowhere, whole, whole, size, interpolation)
+    return operations.resized_boxes(images, nowhere, nowhere, whole, whole, size, interpolation)
 
 
 # -- crop ------------------------------------------------------------------------------------------------------------
 
 
 def _resized_crop(images: Tensor, draws: Draws, size: int, interpolation: Interpolation) -> Tensor:
-    return _resize_boxes(images, draws.top, draws.left, draws.height, draws.width, size, interpolation)
-
-
-def _resize_boxes(
-    images: Tensor,
-    top: NDArray[np.int64],
-    left: NDArray[np.int64],
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    size: int,
-    interpolation: Interpolation = "bicubic",
-) -> Tensor:
-    """Resampling is separable: one matrix of weights a row and one a column of each image, rounded between, as in the uint8
-    kernels of Pillow and torch."""
-    side = images.shape[-1]
-    views = torch.empty((*images.shape[:2], size, size), dtype=torch.uint8, device=images.device)
-    for part in blocks(images, size):
-        across = _weights(_on(left[part], images), _on(width[part], images), side, size, interpolation)
-        down = _weights(_on(top[part], images), _on(height[part], images), side, size, interpolation)
-        rows = torch.matmul(images[part].float(), across.transpose(1, 2).unsqueeze(1)).add_(0.5).floor_().clamp_(0, 255)
-        views[part] = torch.matmul(down.unsqueeze(1), rows).add_(0.5).floor_().clamp_(0, 255)
-    return views
-
-
-def _weights(start: Tensor, length: Tensor, side: int, size: int, interpolation: Interpolation) -> Tensor:
-    """(N, size, side): how much each pixel of a row adds to each pixel of the crop ``start : start + length``.
-
-    The antialiased filters, bicubic with a = −0.5, edges renormalised, as Pillow has them.
-    """
-    scale = length.float() / size
-    stretch = scale.clamp(min=1.0).view(-1, 1, 1)
-    centre = (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
-    pixel = (torch.arange(side, device=start.device) - start[:, None]).unsqueeze(1)
-    distance = ((pixel + 0.5 - centre.unsqueeze(2)) / stretch).abs()
-    if interpolation == "bilinear":
-        weights = (1.0 - distance).clamp(min=0.0)
-    else:
-        near = (1.5 * distance - 2.5) * distance * distance + 1.0
-        far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
-        weights = torch.where(distance < 1.0, near, torch.where(distance < 2.0, far, 0.0))
-    weights = weights * ((pixel >= 0) & (pixel < length.view(-1, 1, 1)))
-    return weights / weights.sum(dim=2, keepdim=True)
-
-
-# -- rotation --------------------------------------------------------------------------------------------------------
-
-
-def _rotate(images: Tensor, angle: NDArray[np.float64]) -> Tensor:
-    """torchvision's rotation about the centre, nearest pixel, black outside; an angle for each image."""
-    side = images.shape[-1]
-    radians = np.deg2rad(angle)
-    cos, sin = (_on(f(radians).astype(np.float32), images) for f in (np.cos, np.sin))
-    axis = torch.arange(side, device=images.device) + (0.5 - 0.5 * side)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    at_x = cos.view(-1, 1, 1) * x - sin.view(-1, 1, 1) * y
-    at_y = sin.view(-1, 1, 1) * x + cos.view(-1, 1, 1) * y
-    column, row = (at_x + (0.5 * side - 0.5)).round_().long(), (at_y + (0.5 * side - 0.5)).round_().long()
-    inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-    source = (row.clamp_(0, side - 1) * side + column.clamp_(0, side - 1)).flatten(1)
-    turned = images.flatten(2).gather(2, source.unsqueeze(1).expand(-1, images.shape[1], -1))
-    return turned.view_as(images) * inside.unsqueeze(1)
+    return operations.resized_boxes(images, draws.top, draws.left, draws.height, draws.width, size, interpolation)
 
 
 # -- AutoAugment -----------------------------------------------------------------------------------------------------
@@ -535,9 +467,6 @@ Operation = tuple[str, float, int | None]
 
 Magnitudes = dict[str, tuple[list[float] | float, bool]]
 """name → the magnitudes of its bins, and whether they take a sign"""
-
-Kernel = Callable[[Tensor, float], Tensor]
-"""(uint8 images, magnitude) → uint8 images"""
 
 _GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
@@ -572,7 +501,7 @@ def _released_magnitudes(side: int) -> Magnitudes:
 
 def _autoaugment(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
     images = images.clone()
-    kernels = _KERNELS | _RELEASED_KERNELS if recipe.released else _KERNELS
+    kernels = operations.AUTOAUGMENT | operations.RELEASED if recipe.released else operations.AUTOAUGMENT
     magnitudes = _released_magnitudes(images.shape[-1]) if recipe.released else _magnitudes(images.shape[-1])
     for stage in (0, 1):
         for (name, magnitude), members in _groups(draws, stage, magnitudes, _policies(recipe.policy_for)).items():
@@ -596,7 +525,7 @@ def _groups(
     return groups
 
 
-def _operate(kernel: Kernel, images: Tensor, name: str, magnitude: float, strength: float) -> Tensor:
+def _operate(kernel: operations.Kernel, images: Tensor, name: str, magnitude: float, strength: float) -> Tensor:
     if name in _GEOMETRIC:
         return kernel(images, magnitude * strength)
     changed = kernel(images, magnitude)
@@ -605,72 +534,13 @@ def _operate(kernel: Kernel, images: Tensor, name: str, magnitude: float, streng
     )
 
 
-def _affine(
-    images: Tensor, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0), fill: int = FILL
-) -> Tensor:
-    """Shears hold the corner (0, 0) fixed, as in the policy's original code; for a translation the centre is idle. Pixels
-    are those of the nearest neighbour, which is torchvision's default, for rotations too."""
-    return kernels.affine(
-        images,
-        angle=0.0,
-        translate=list(shift),
-        scale=1.0,
-        shear=[math.degrees(math.atan(s)) for s in shear],
-        fill=fill,
-        center=[0, 0] if any(shear) else None,
-    )
-
-
-_KERNELS: dict[str, Kernel] = {
-    "ShearX": lambda images, m: _affine(images, shear=(m, 0.0)),
-    "ShearY": lambda images, m: _affine(images, shear=(0.0, m)),
-    "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0)),
-    "TranslateY": lambda images, m: _affine(images, shift=(0, int(m))),
-    "Rotate": lambda images, m: kernels.rotate(images, m, fill=FILL),
-    "Brightness": lambda images, m: kernels.adjust_brightness(images, 1.0 + m),
-    "Color": lambda images, m: kernels.adjust_saturation(images, 1.0 + m),
-    "Contrast": lambda images, m: kernels.adjust_contrast(images, 1.0 + m),
-    "Sharpness": lambda images, m: kernels.adjust_sharpness(images, 1.0 + m),
-    "Posterize": lambda images, m: kernels.posterize(images, int(m)),
-    "Solarize": lambda images, m: kernels.solarize(images, m),
-    "AutoContrast": lambda images, m: kernels.autocontrast(images),
-    "Equalize": lambda images, m: kernels.equalize(images),
-    "Invert": lambda images, m: kernels.invert(images),
-}
-
-
-_RELEASED_KERNELS: dict[str, Kernel] = {
-    "ShearX": lambda images, m: warp.warped(images, warp.shear_x(m), "bicubic", (FILL,) * 3),
-    "ShearY": lambda images, m: warp.warped(images, warp.shear_y(m), "bicubic", (FILL,) * 3),
-    "TranslateX": lambda images, m: _affine(images, shift=(round(m), 0)),
-    "TranslateY": lambda images, m: _affine(images, shift=(0, round(m))),
-    "Solarize": lambda images, m: images if m > 255.0 else kernels.solarize(images, m),
-}
-
-
-_BLACK_KERNELS: dict[str, Kernel] = {
-    "Identity": lambda images, m: images,
-    "ShearX": lambda images, m: _affine(images, shear=(m, 0.0), fill=0),
-    "ShearY": lambda images, m: _affine(images, shear=(0.0, m), fill=0),
-    "TranslateX": lambda images, m: _affine(images, shift=(int(m), 0), fill=0),
-    "TranslateY": lambda images, m: _affine(images, shift=(0, int(m)), fill=0),
-    "Rotate": lambda images, m: kernels.rotate(images, m, fill=0),
-}
-"""torchvision's RandAugment: black where the policy has grey"""
-
-_RANDAUGMENT_KERNELS: dict[Form, Mapping[str, Kernel]] = {
-    "published": _KERNELS | _BLACK_KERNELS,
-    "released": _KERNELS | dict(randaugment.RELEASED_KERNELS),
-}
-
-
 # -- Cutout ----------------------------------------------------------------------------------------------------------
 
 
 def _cutout(images: Tensor, draws: Draws, length: int) -> Tensor:
     """One black square, its centre anywhere in the image, cut off at the edges."""
     side = images.shape[-1]
-    first = _on((draws.hole * side).astype(np.int64) - length // 2, images)
+    first = operations.on_device((draws.hole * side).astype(np.int64) - length // 2, images)
     pixel = torch.arange(side, device=images.device)
     within = (pixel >= first.unsqueeze(2)) & (pixel < first.unsqueeze(2) + length)
     hole = within[:, 0].unsqueeze(2) & within[:, 1].unsqueeze(1)

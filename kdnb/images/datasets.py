@@ -9,7 +9,7 @@ name                    images
 ``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
 ``…-rest``              behind either: the training images that this subset leaves out, the same test set
 ``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``, or what two lists
-                        name (`kdnb.images.listing`)
+                        name (`kdnb.scale.listing`)
 ======================  ================================================================================================
 
 CIFAR-100 is read from the first of these that the data root holds: the official python pickles
@@ -18,7 +18,7 @@ none, torchvision downloads it. The root is what the caller gives (``--data-root
 ``KDNB_DATA``, else the user's cache folder. Decoded images are kept in the cache folder (``KDNB_CACHE``, else the
 user's) as one tensor file, so that the second load takes no time.
 
-An image folder that memory cannot hold is *streamed*: its images stay on disk (`kdnb.images.streaming`). That changes
+An image folder that memory cannot hold is *streamed*: its images stay on disk (`kdnb.scale.streaming`). That changes
 where they are and nothing else: content hash, order, ids of runs and the networks that they train to are the same.
 
 A subset of CIFAR-100 or the digits may be one of several *draws* (`Draws`): disjoint sets of n images a class, cut in a
@@ -50,9 +50,8 @@ from safetensors.torch import save_file
 
 from kdnb import atomic
 from kdnb.errors import DataError, in_one_line
-from kdnb.images import listing, readers, streaming
-from kdnb.images.listing import Listing, Part
-from kdnb.images.readers import Content, FolderSource, ZipSource
+from kdnb.images import readers
+from kdnb.images.readers import Content, FolderSource, Listing, ZipSource
 from kdnb.images.readers import Split as Split
 from kdnb.paths import own_folder, user_path
 
@@ -89,7 +88,7 @@ class Dataset:
     @property
     def streamed(self) -> bool:
         """whether its images stay on disk"""
-        return isinstance(self.train.images, streaming.Files)
+        return not isinstance(self.train.images, torch.Tensor)
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,12 @@ def load(
     elif own:
         path = user_path(name.removeprefix("imagefolder:"))
         side, lists = _side(path, size), _lists(path, folder, train_list, validation_list)
-        dataset = (_streamed if streamed else _imagefolder)(name, path, side, lists)
+        if streamed:
+            from kdnb.scale import streaming
+
+            dataset = streaming.dataset(name, path, side, lists)
+        else:
+            dataset = _imagefolder(name, path, side, lists)
     else:
         raise DataError(
             f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
@@ -189,10 +193,10 @@ def cache_root() -> Path:
 def content_hash(dataset: Dataset) -> str:
     """16 hexadecimal digits over class names and, for each split, the set of (label, pixels): no order, no file name."""
     splits = [dataset.train, dataset.validation, *([dataset.draws] if dataset.draws is not None else [])]
-    return _content_hash(dataset.side, dataset.classes, *map(_digests, splits))
+    return hash_of(dataset.side, dataset.classes, *map(_digests, splits))
 
 
-def _content_hash(side: int, classes: Sequence[str], *digests: Sequence[bytes]) -> str:
+def hash_of(side: int, classes: Sequence[str], *digests: Sequence[bytes]) -> str:
     total = hashlib.sha256(json.dumps([side, list(classes)]).encode())
     for split in digests:
         total.update(len(split).to_bytes(8, "little") + b"".join(sorted(split)))
@@ -202,7 +206,7 @@ def _content_hash(side: int, classes: Sequence[str], *digests: Sequence[bytes]) 
 def _digests(split: Split) -> list[bytes]:
     """Of label and pixels of each image."""
     images = split.pixels().numpy()
-    return [streaming.digest(label, image) for label, image in zip(split.labels.tolist(), images, strict=True)]
+    return [readers.digest(label, image) for label, image in zip(split.labels.tolist(), images, strict=True)]
 
 
 def _sorted(split: Split, key: Sequence[Any]) -> Split:
@@ -219,8 +223,8 @@ def _cached(name: str, decode: Callable[[], Dataset], fingerprint: str) -> Datas
     key = hashlib.sha256(f"{DECODER} {name} {fingerprint}".encode()).hexdigest()[:16]
     stem = re.sub(r"\W+", "-", name)[-40:]
     path = cache_root() / "decoded" / f"{stem}-{key}.safetensors"
-    if (kept := _kept(path, _read_cache)) is not None:
-        return kept
+    if (dataset := kept(path, _read_cache)) is not None:
+        return dataset
     dataset = decode()
     dataset = replace(dataset, hash=content_hash(dataset))
     _write_cache(path, dataset)
@@ -244,11 +248,11 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
         "hash": dataset.hash,
         "digest": _digest(dataset),
     }
-    if problem := _keep(path, tensors, {key: json.dumps(value) for key, value in about.items()}):
+    if problem := keep(path, tensors, {key: json.dumps(value) for key, value in about.items()}):
         warnings.warn(f"cannot keep the decoded images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4)
 
 
-def _kept(path: Path, read: Callable[[Path], T]) -> T | None:
+def kept(path: Path, read: Callable[[Path], T]) -> T | None:
     """What a file of the cache holds; None where there is none, or a damaged one, which is said.
 
     Raises:
@@ -263,7 +267,7 @@ def _kept(path: Path, read: Callable[[Path], T]) -> T | None:
         return None
 
 
-def _keep(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> Exception | None:
+def keep(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]) -> Exception | None:
     """Writes a file of the cache whole or not at all; why not, where it could not."""
     try:
         with atomic.file(path) as unfinished:
@@ -529,70 +533,16 @@ def _imagefolder(name: str, folder: Path, size: int, lists: tuple[Path, Path] | 
         marks = _tree_fingerprint(folder, HELD_OUT)
         dataset = _cached(f"{name}@{size}", lambda: decode(readers.of_folders(FolderSource(folder), HELD_OUT)), marks)
     else:
+        from kdnb.scale import listing
+
         listed = listing.of_lists(folder, *lists)
-        dataset = _cached(f"{name}@{size}", lambda: decode(listed), _listing_fingerprint(folder, listed))
-    return replace(dataset, name=_without_path(folder))
+        dataset = _cached(f"{name}@{size}", lambda: decode(listed), listing_fingerprint(folder, listed))
+    return replace(dataset, name=without_path(folder))
 
 
-def _without_path(folder: Path) -> str:
+def without_path(folder: Path) -> str:
     """The path is this machine's: what the data set is called elsewhere must not depend on it."""
     return f"imagefolder:{folder.resolve().name}"
-
-
-def _streamed(name: str, folder: Path, size: int, lists: tuple[Path, Path] | None) -> Dataset:
-    """What `_imagefolder` gives, with the images on disk."""
-    source = FolderSource(folder)
-    listed = listing.of_lists(folder, *lists) if lists else readers.of_folders(source, HELD_OUT)
-    index = _index(f"{name}@{size}", folder, listed, size)
-
-    def split(part: Part, kept: str) -> Split:
-        order, prints = index[f"{kept}.order"], index[f"{kept}.prints"]
-        names = tuple(part.names[place] for place in order.tolist())
-        return Split(streaming.Files(folder, names, part.under, size, prints.numpy()), part.labels[order], names)
-
-    train, validation = split(listed.train, "train"), split(listed.validation, "validation")
-    hash_ = index["hash"].numpy().tobytes().hex()
-    return Dataset(_without_path(folder), listed.classes, train, validation, IMAGENET_MEAN, IMAGENET_STD, hash_)
-
-
-def _index(name: str, folder: Path, listed: Listing, size: int) -> dict[str, torch.Tensor]:
-    """What is known of the images when each was decoded once: the content hash, and each split's order and fingerprints in
-    that order. Kept in the cache, for files with the same marks."""
-    key = hashlib.sha256(f"{DECODER} {name} {_listing_fingerprint(folder, listed)}".encode()).hexdigest()[:16]
-    stem = re.sub(r"\W+", "-", name)[-40:]
-    path = cache_root() / "indexed" / f"{stem}-{key}.safetensors"
-    if (kept_index := _kept(path, _read_index)) is not None:
-        return kept_index
-    index, digests = {}, []
-    for kept, part in (("train", listed.train), ("validation", listed.validation)):
-        stock = streaming.take_stock(folder, part, size)
-        each = [row.tobytes() for row in stock.digests]
-        keys = list(zip(part.labels.tolist(), each, strict=True))
-        order = torch.tensor(sorted(range(len(part)), key=keys.__getitem__), dtype=torch.int64)
-        index[f"{kept}.order"], index[f"{kept}.prints"] = order, torch.from_numpy(stock.prints.copy())[order]
-        digests.append(each)
-    hash_ = bytes.fromhex(_content_hash(size, listed.classes, *digests))
-    index["hash"] = torch.tensor(list(hash_), dtype=torch.uint8)
-    if problem := _keep(path, index, {"digest": _index_digest(index)}):
-        warnings.warn(
-            f"cannot keep what is known of the images in {path} ({problem}); set KDNB_CACHE to another", stacklevel=4
-        )
-    return index
-
-
-def _read_index(path: Path) -> dict[str, torch.Tensor]:
-    with safe_open(path, framework="pt") as file:
-        index = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is no mapping
-        if file.metadata()["digest"] != _index_digest(index):
-            raise ValueError("it is not what was written")
-    return index
-
-
-def _index_digest(index: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(index):
-        digest.update(f"{name} {tuple(index[name].shape)}".encode() + index[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _imagefolder_of(name: str, content: Content) -> Dataset:
@@ -621,7 +571,7 @@ def _marks(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _listing_fingerprint(folder: Path, listed: Listing) -> str:
+def listing_fingerprint(folder: Path, listed: Listing) -> str:
     """A digest over classes, labels, names and marks of all listed files."""
     marks = [
         (file, label, *_marks((folder / file).stat()))

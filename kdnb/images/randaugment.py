@@ -12,10 +12,10 @@ RandAugment (Cubuk et al. 2019, 1909.13719)
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from kdnb.images import kernels, warp
-from kdnb.images.blocks import blocks
+from kdnb.images import operations
+from kdnb.images.operations import blocks
 
 Form = Literal["published", "released"]
 
-OPERATIONS = 2
-"""that RandAugment carries out one after the other"""
+STAGES = 2
+"""operations that RandAugment carries out one after the other"""
 
 _BINS = 31
 """of torchvision's scale of magnitudes, 0 to 30"""
@@ -96,7 +96,7 @@ def _change(images: Tensor, kind: Tensor, factor: Tensor) -> None:
         kind: (N, 1, 1, 1), 0 to 2 for brightness, contrast, saturation.
         factor: (N, 1, 1, 1), what stays of the image.
     """
-    grey = kernels.rgb_to_grayscale(images).floor_()
+    grey = operations.kernel("rgb_to_grayscale")(images).floor_()
     others = torch.where(kind == 2, grey, (kind == 1) * grey.mean(dim=(1, 2, 3), keepdim=True))
     images.mul_(factor).addcmul_(others, 1.0 - factor).clamp_(0, 255).floor_()
 
@@ -115,7 +115,9 @@ def names(form: Form) -> tuple[str, ...]:
     move pixels are bilinear or bicubic by chance."""
     if form == "published":
         return tuple(_augmentation_space(32))
-    return tuple(f"{name}/{way}" if name in _MOVED else name for name in _RELEASED for way in ("bilinear", "bicubic"))
+    return tuple(
+        f"{name}/{way}" if name in operations.MOVED else name for name in _RELEASED for way in ("bilinear", "bicubic")
+    )
 
 
 def choose(u: NDArray[np.float64], form: Form) -> Chosen:
@@ -124,7 +126,7 @@ def choose(u: NDArray[np.float64], form: Form) -> Chosen:
     Levels of the released form below the end are moved to the middle of their tenth of a magnitude, so that images that share
     operation and magnitude go through a kernel together.
     """
-    level = np.full((len(u), OPERATIONS), _PUBLISHED_LEVEL)
+    level = np.full((len(u), STAGES), _PUBLISHED_LEVEL)
     if form == "released":
         drawn = np.clip(1.0 + _RELEASED_SPREAD * ndtri(u[:, 4:6]), 0.0, 1.0)
         level = np.where(drawn < 1.0, (np.floor(100 * drawn) + 0.5) / 100, 1.0)
@@ -146,17 +148,6 @@ def _space(side: int) -> dict[str, tuple[NDArray[np.float64], bool]]:
 
 
 # -- the released form -------------------------------------------------------------------------------------------------
-
-_FILL = (124, 116, 104)
-"""ImageNet's mean colour, for what an operation that moves pixels uncovers"""
-
-_MOVED: dict[str, Callable[[float, int], warp.Matrix]] = {
-    "Rotate": warp.turn,
-    "ShearX": lambda slope, side: warp.shear_x(slope),
-    "ShearY": lambda slope, side: warp.shear_y(slope),
-    "TranslateX": lambda pixels, side: warp.shift(pixels, 0.0),
-    "TranslateY": lambda pixels, side: warp.shift(0.0, pixels),
-}
 
 _COLOURED: Callable[[float, int], float] = lambda level, side: 1.8 * level - 0.9  # noqa: E731
 """factor − 1: colours only grow, since levels lie near 1"""
@@ -181,21 +172,6 @@ _RELEASED: dict[str, Callable[[float, int], float]] = {
 """what each does at a level from 0 to 1: degrees, bits, threshold, what is added, factor − 1, slope, pixels"""
 
 
-def _added(images: Tensor, more: float) -> Tensor:
-    """Levels below 128 raised by so many, to 255 at most."""
-    return torch.where(images < 128, (images.int() + int(more)).clamp(max=255).to(torch.uint8), images)
-
-
-def _moved(name: str, way: Any) -> Callable[[Tensor, float], Tensor]:
-    return lambda images, m: warp.warped(images, _MOVED[name](m, int(images.shape[-1])), way, _FILL)
-
-
-RELEASED_KERNELS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "Solarize": lambda images, m: images if m > 255 else kernels.solarize(images, m),
-    "SolarizeAdd": _added,
-} | {f"{name}/{way}": _moved(name, way) for name in _MOVED for way in ("bilinear", "bicubic")}
-"""those that differ from AutoAugment's"""
-
 # -- both forms --------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +180,7 @@ def strength(form: Form, name: str, level: float, side: int) -> tuple[float, boo
     takes), and whether it has a sign. Between two of torchvision's bins it is interpolated; bits are the nearer bin's."""
     if form == "released":
         plain = name.partition("/")[0]
-        return _RELEASED[plain](level, side), plain in _MOVED
+        return _RELEASED[plain](level, side), plain in operations.MOVED
     values, signed = _space(side)[name]
     if len(values) == 1:
         return float(values[0]), signed
@@ -212,14 +188,11 @@ def strength(form: Form, name: str, level: float, side: int) -> tuple[float, boo
     return float(values[round(place)] if name == "Posterize" else np.interp(place, np.arange(_BINS), values)), signed
 
 
-def operated(images: Tensor, decided: Chosen, kernels: Mapping[str, Any]) -> Tensor:
-    """The images, uint8 (N, 3, S, S), after their operations.
-
-    Args:
-        kernels: name → (images, magnitude) → images, of every one of `names`.
-    """
+def operated(images: Tensor, decided: Chosen) -> Tensor:
+    """The images, uint8 (N, 3, S, S), after their operations."""
+    kernels = operations.RANDAUGMENT[decided.form]
     images, side, known = images.clone(), int(images.shape[-1]), names(decided.form)
-    for stage in range(OPERATIONS):
+    for stage in range(STAGES):
         groups: dict[tuple[str, float], list[int]] = {}
         for image in np.flatnonzero(decided.applied[:, stage]).tolist():
             name = known[decided.operation[image, stage]]

@@ -4,6 +4,7 @@ Nothing here knows which data set it reads. Every file that is missing, damaged 
 names it and the fix.
 """
 
+import hashlib
 import os
 import pickle
 import re
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,8 +25,9 @@ from torch import Tensor
 
 from kdnb.errors import DataError
 from kdnb.images import decode
-from kdnb.images.listing import Listing, Part
-from kdnb.images.streaming import Files, fingerprint
+
+if TYPE_CHECKING:
+    from kdnb.scale.streaming import Files
 
 Image.init()
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
@@ -46,7 +48,7 @@ TRAIN = "train"
 class Split:
     """Images and what they show."""
 
-    images: Tensor | Files
+    images: "Tensor | Files"
     """uint8, (N, 3, S, S); `Files` where they stay on disk"""
     labels: Tensor
     """int64, (N,), from 0 to the number of classes − 1"""
@@ -64,28 +66,28 @@ class Split:
     def select(self, index: Sequence[int] | NDArray[np.int64]) -> "Split":
         """The images at these places, in this order."""
         where = torch.as_tensor(np.asarray(index, dtype=np.int64))
-        images = self.images.select(where.numpy()) if isinstance(self.images, Files) else self.images[where]
+        images = self.images[where] if isinstance(self.images, Tensor) else self.images.select(where.numpy())
         return Split(images, self.labels[where], tuple(self.names[i] for i in where.tolist()))
 
     def to(self, device: torch.device) -> "Split":
         """The same on a device: the labels, and the images that memory holds."""
-        images = self.images if isinstance(self.images, Files) else self.images.to(device)
+        images = self.images.to(device) if isinstance(self.images, Tensor) else self.images
         return Split(images, self.labels.to(device), self.names)
 
     def stream(self, parts: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
         """The images at the places of each part in turn, uint8 (n, 3, S, S), on the device that the split is on. Of images on
-        disk, no more than a window is in memory (`kdnb.images.streaming`)."""
-        if isinstance(self.images, Files):
-            yield from (images.to(self.labels.device) for images in self.images.stream(parts))
-        else:
+        disk, no more than a window is in memory (`kdnb.scale.streaming`)."""
+        if isinstance(self.images, Tensor):
             for part in parts:
                 yield self.images[torch.from_numpy(part).to(self.images.device)]
+        else:
+            yield from (images.to(self.labels.device) for images in self.images.stream(parts))
 
     def pixels(self) -> Tensor:
         """All its images, in memory: uint8 (N, 3, S, S)."""
-        if isinstance(self.images, Files):
-            return next(self.images.stream([np.arange(len(self))]))
-        return self.images
+        if isinstance(self.images, Tensor):
+            return self.images
+        return next(self.images.stream([np.arange(len(self))]))
 
     def loaded(self) -> "Split":
         """The same with its images in memory."""
@@ -93,9 +95,23 @@ class Split:
 
     def fingerprints(self) -> list[bytes]:
         """Of the pixels of each image: equal for equal images alone."""
-        if isinstance(self.images, Files):
-            return [each.tobytes() for each in self.images.prints]
-        return [fingerprint(image) for image in self.images.numpy()]
+        if isinstance(self.images, Tensor):
+            return [fingerprint(image) for image in self.images.numpy()]
+        return [each.tobytes() for each in self.images.prints]
+
+
+PRINT = 16
+"""bytes of a fingerprint"""
+
+
+def fingerprint(image: NDArray[np.uint8]) -> bytes:
+    """`PRINT` bytes that tell an image's pixels from any other's."""
+    return hashlib.blake2b(image.tobytes(), digest_size=PRINT).digest()
+
+
+def digest(label: int, image: NDArray[np.uint8]) -> bytes:
+    """32 bytes that tell an image and its label from any other: what a content hash is made of."""
+    return hashlib.sha256(label.to_bytes(4, "little") + image.tobytes()).digest()
 
 
 class Content(NamedTuple):
@@ -178,6 +194,37 @@ def _unpickle(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:
         raise DataError(f"{path} is not CIFAR-100's python pickle ({error}); fetch it again") from None
+
+
+# -- listed files ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of a split."""
+
+    names: tuple[str, ...] = field(repr=False)
+    """unique"""
+    labels: Tensor
+    """int64, (N,)"""
+    under: str = ""
+    """what stands before each name in the file's path within the folder, as ``train/``"""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def files(self) -> list[str]:
+        """paths within the folder"""
+        return [self.under + name for name in self.names]
+
+
+class Listing(NamedTuple):
+    """The files of a data set, before any is opened."""
+
+    classes: tuple[str, ...]
+    train: Part
+    validation: Part
 
 
 # -- trees of images --------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What is trained, where does it lie, and who trains it?
 
-A profile (`profile`) becomes a grid of cells (`cell`) and runs (`grid`); what the store (`store`) lacks is trained on any
-executor (`execute`), a cluster's too (`cluster`), at a cost that is known before (`cost`, `estimate`). Locks (`locks`) keep two
-processes or machines from training the same run.
+A profile (`profile`) becomes a grid of cells (`cell`) and runs (`grid`); what the store (`store`) lacks is handed out
+(`execute`) and trained (`worker`), here or on any executor, from weights of any origin (`weights`), with what `resources`
+there are.
 """
 
 from kdnb.study.cell import Cell, Teacher

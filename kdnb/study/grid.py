@@ -22,7 +22,7 @@ from kdnb.study.profile import (
     TrainedOrigin,
     WeightsFile,
 )
-from kdnb.training import objectives, pretrained
+from kdnb.training import objectives
 from kdnb.training.spec import (
     DatasetId,
     FileOrigin,
@@ -211,8 +211,11 @@ def _used_origins(profile: Profile) -> list[str]:
 def _standing_for(profile: Profile, name: str) -> str:
     """The origin that is used for one of that name on this machine."""
     config = profile.origins[name]
-    if isinstance(config, ImageNet) and config.otherwise and not pretrained.is_here(profile.teacher.model.name):
-        return config.otherwise
+    if isinstance(config, ImageNet) and config.otherwise:
+        from kdnb.zoo import pretrained
+
+        if not pretrained.is_here(profile.teacher.model.name):
+            return config.otherwise
     return name
 
 

@@ -24,7 +24,9 @@ from kdnb.images import augment, datasets
 from kdnb.paths import user_path
 from kdnb.study.cell import FRESH, NONE, PLAIN, Cell, Notation, Teacher
 from kdnb.training import objectives
-from kdnb.training.spec import Augmentation, ModelSpec, Objective, ObserveSpec, Strict, TrainSpec
+from kdnb.training.objectives import Objective
+from kdnb.training.spec import Augmentation, ModelSpec, ObserveSpec, TrainSpec
+from kdnb.training.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
 """Of an origin or an objective: it stands in the names of runs and in tables."""
@@ -141,7 +143,7 @@ class TrainedOrigin(Strict):
 
 
 class ImageNet(Strict):
-    """ImageNet's weights, for the networks that `kdnb.training.pretrained` has them for."""
+    """ImageNet's weights, for the networks that `kdnb.zoo.pretrained` has them for."""
 
     kind: Literal["imagenet"] = "imagenet"
     head: Literal["fresh", "pretrained"] = "fresh"

@@ -38,7 +38,7 @@ from kdnb import atomic
 from kdnb.errors import DamageError, StoreError, in_one_line
 from kdnb.images.datasets import Dataset
 from kdnb.paths import own_folder, user_path
-from kdnb.study import locks
+from kdnb.rings import ring
 from kdnb.study.profile import explain
 from kdnb.training.checkpoint import Checkpoints
 from kdnb.training.observe import Observations
@@ -252,7 +252,7 @@ class Store:
 
     def _set_aside(self, run: str, reason: str) -> None:
         aside = self.root / "set-aside"
-        with self._writing():
+        with self.writing():
             place = aside / f"{run}-{uuid.uuid4().hex[:8]}"
             place.mkdir(parents=True)
             try:
@@ -311,7 +311,7 @@ class Store:
         if found != run:
             raise StoreError(f"what is called the run {run} holds the run {found}")
         if not self.has(run):
-            with self._writing():
+            with self.writing():
                 try:
                     self._put(run, contents)
                 except OSError:
@@ -325,11 +325,11 @@ class Store:
         if path.exists():
             return
         about = {"name": dataset.name, "classes": dataset.classes, "train": dataset.train.names}
-        with self._writing():
+        with self.writing():
             atomic.write(path, json.dumps(about, indent=0).encode())
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -345,13 +345,14 @@ class Store:
         that is killed loses its locks with its life.
 
         Raises:
-            StoreError: the store cannot be written, or its file system has no locks (`kdnb.study.locks`).
+            StoreError: the store cannot be written, or its file system has no locks (`kdnb.scale.locks`).
         """
         folder = self.root / "locks"
         with ExitStack() as held:
-            with self._writing():
+            with self.writing():
                 folder.mkdir(parents=True, exist_ok=True)
-                locks.require(folder.absolute())
+                if locks := ring("scale.locks"):
+                    locks.require(folder.absolute())
                 for run in sorted(runs):
                     lock = FileLock(folder / f"{run}.lock")
                     try:
@@ -362,18 +363,6 @@ class Store:
                     held.callback(lock.release)
             self.refresh()
             yield
-
-    @contextmanager
-    def beacon(self) -> Iterator[Path]:
-        """A lock that is held meanwhile, for other machines to find held (`kdnb.study.locks.require_held`).
-
-        Raises:
-            StoreError: the store cannot be written, or its file system has no locks.
-        """
-        with ExitStack() as held:
-            with self._writing():
-                path = held.enter_context(locks.beacon(self.root / "locks"))
-            yield path
 
     def refresh(self) -> None:
         """Asks the file system anew which runs there are: a machine may remember for a minute that another's were not."""

@@ -5,8 +5,9 @@ and the observations of a finished network (`observe`).
 """
 
 from kdnb.training.models import Network, build
+from kdnb.training.objectives import Objective
 from kdnb.training.observe import Observations
-from kdnb.training.spec import Objective, RunSpec
+from kdnb.training.spec import RunSpec
 from kdnb.training.train import Trained
 
 __all__ = ["Network", "Objective", "Observations", "RunSpec", "Trained", "build"]

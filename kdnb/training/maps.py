@@ -3,12 +3,10 @@
 ===================================  ================================================================================
 cam-sum, cam-predicted, cam-true     the evidence for all classes, the predicted or the true one; of every network
 grad-cam                             the same by its gradient, where it is positive; of every network
-rollout                              attention of a transformer, multiplied through its blocks
-attention-last                       its attention nearest the answer
-attention-gradient                   its attention, weighed with the gradient of the predicted class
 ===================================  ================================================================================
 
-Which of them a network gives is its `map_methods`.
+Some kinds of network give others besides (`Network.own_maps`; those of transformers are in `kdnb.zoo.attention`). Which a
+network gives is its `map_methods`.
 """
 
 from collections.abc import Iterator
@@ -18,8 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kdnb.training.models import Network, Transformer
-from kdnb.training.transformers import SequencePooling
+from kdnb.training.models import Network
 
 CamClass = Literal["sum", "predicted", "true"]
 
@@ -97,73 +94,6 @@ def _frozen(network: nn.Module) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-# -- transformers ----------------------------------------------------------------------------------------------------
-#
-# The head pools all tokens, so there is no class token whose row could be read. Its pooling takes that row's place, as
-# one more attention: of one query that takes from every token, evenly where the head is a mean, by learned weights in a
-# CCT.
-
-
-def rollout(network: Transformer, images: Tensor) -> Tensor:
-    """Attention rollout (Abnar & Zuidema 2020): each block's attention, the mean over heads, with the identity added
-    for the residual and rows made to sum to one again, multiplied through the blocks; read by the head's pooling.
-
-    Returns:
-        (N, h, w), above zero, each summing to one.
-    """
-    maps, attentions = network.features.explained(images)
-    row = network.pooling(maps).unsqueeze(1)
-    for attention in reversed(attentions):
-        row = 0.5 * (row @ attention.mean(dim=1) + row)  # rows of attention and identity sum to two
-    return _as_map(row.squeeze(1), maps)
-
-
-def last_attention(network: Transformer, images: Tensor) -> Tensor:
-    """The attention nearest the answer. Where the head weighs tokens (CCT), those weights; where it takes their mean
-    (vit-tiny), what each token receives in the last block, the mean over heads and over the tokens that take.
-
-    Returns:
-        (N, h, w), above zero, each summing to one.
-    """
-    maps, attentions = network.features.explained(images)
-    weighs = isinstance(network.classifier, SequencePooling)
-    return _as_map(network.pooling(maps) if weighs else attentions[-1].mean(dim=(1, 2)), maps)
-
-
-def gradient_attention(network: Transformer, images: Tensor, target: Tensor) -> Tensor:
-    """Attention weighed with its gradient (Chefer, Gur & Wolf 2021, "Generic Attention-model Explainability", eqs 5 and
-    6): of each block the positive part of the logit's gradient times the attention, the mean over heads, with the
-    identity added, multiplied through the blocks; read by the same of the head's pooling.
-
-    It differs from the paper in what it is read by, since there is no class token. For a network without blocks and
-    with a mean for its pooling it is Grad-CAM.
-
-    Args:
-        images: normalised, (N, 3, S, S).
-        target: the class to explain for each image, (N,).
-
-    Returns:
-        (N, h, w), not negative.
-    """
-    with torch.enable_grad():
-        # Frozen weights would leave a graph without an end that needs a gradient.
-        maps, attentions = network.features.explained(images.detach().requires_grad_())
-        pooling = network.pooling(maps).requires_grad_()
-        logits = network.pooled(maps, pooling).gather(1, target.view(-1, 1))
-        slopes = torch.autograd.grad(logits.sum(), [*attentions, pooling])
-    row = (slopes[-1] * pooling.detach()).clamp(min=0).unsqueeze(1)
-    for attention, slope in zip(reversed(attentions), reversed(slopes[:-1]), strict=True):
-        row = row + row @ (slope * attention.detach()).clamp(min=0).mean(dim=1)
-    return _as_map(row.squeeze(1), maps)
-
-
-def _as_map(tokens: Tensor, like: Tensor) -> Tensor:
-    return tokens.detach().unflatten(1, like.shape[-2:])
-
-
-# -- all that a network gives ----------------------------------------------------------------------------------------
-
-
 def attention_maps(network: Network, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """All maps of normalised images by method, (N, h, w) each: those of the network's `map_methods`."""
     network.eval()
@@ -174,11 +104,8 @@ def attention_maps(network: Network, images: Tensor, labels: Tensor) -> dict[str
             "cam-sum": cam(network, features, "sum"),
             "cam-predicted": cam(network, features, "predicted"),
             "cam-true": cam(network, features, "true", labels),
+            **network.own_maps(images, predicted),
         }
-        if isinstance(network, Transformer):
-            maps["rollout"] = rollout(network, images)
-            maps["attention-last"] = last_attention(network, images)
-            maps["attention-gradient"] = gradient_attention(network, images, predicted)
     maps["grad-cam"] = grad_cam(network, images, predicted)
     assert set(maps) == set(network.map_methods)
     return maps

@@ -17,7 +17,7 @@ name                        network
 ``timm:<NAME>``             any of timm's, likewise, where timm is installed
 ==========================  ==========================================================================================
 
-The map of a library's network is the last before its head, or the output of its layer `map_layer` (`kdnb.training.borrowed`).
+The map of a library's network is the last before its head, or the output of its layer `map_layer` (`kdnb.zoo.backbones`).
 
 With global average pooling and one linear layer, the class activation map needs no hook: it is the classifier applied
 at each place of the map (`kdnb.training.maps`).
@@ -31,9 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdnb.errors import DataError
-from kdnb.training import borrowed
 from kdnb.training.spec import ModelSpec
-from kdnb.training.transformers import CompactEncoder, Encoder, PatchEncoder, SequencePooling
 
 
 class Network(nn.Module):
@@ -43,11 +41,18 @@ class Network(nn.Module):
     classifier: nn.Module
     any_width = True
     """whether it takes images that are not square, such as half of one"""
+    recordable = True
+    """whether its steps may be recorded as a CUDA graph: in a library's network Python may wait for what the device computes"""
 
     @property
     def map_methods(self) -> tuple[str, ...]:
         """The attention maps that it gives, by the names that `kdnb.training.maps.attention_maps` has them under."""
         return ("cam-sum", "cam-predicted", "cam-true", "grad-cam")
+
+    def own_maps(self, images: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+        """The maps that networks of its kind alone give, by method, (N, h, w) each, of images (N, 3, S, S) and their predicted
+        classes (N,)."""
+        return {}
 
     def head(self, maps: Tensor) -> Tensor:
         """Logits (N, K) of feature maps (N, D, h, w)."""
@@ -67,7 +72,9 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every accelerator too
         if ":" in spec.name:
-            return Borrowed(borrowed.take(spec.name, spec.map_layer, classes, side))
+            from kdnb.zoo import backbones
+
+            return backbones.Backbone(backbones.take(spec.name, spec.map_layer, classes, side))
         if match := re.fullmatch(r"resnet8-w([1-9]\d*)", spec.name):
             network: Network = _resnet8(int(match[1]), classes)
         elif spec.name in ("resnet20", "resnet56"):
@@ -75,7 +82,9 @@ def build(spec: ModelSpec, classes: int, side: int, seed: int) -> Network:
         elif spec.name in ("resnet18", "resnet50", "resnet18-cifar", "resnet50-cifar"):
             return _torchvision_resnet(spec, classes)
         else:
-            return _transformer(spec.name, side, classes)
+            from kdnb.zoo import transformers
+
+            return transformers.build(spec.name, side, classes)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -193,19 +202,6 @@ def _torchvision_resnet(spec: ModelSpec, classes: int) -> TorchvisionResNet:
     return TorchvisionResNet(network, classes)
 
 
-class Borrowed(Network):
-    """A library's network in two parts. Where its head is more than a linear layer on the mean, `classifier` is that head."""
-
-    def __init__(self, parts: borrowed.Parts) -> None:
-        super().__init__()
-        self.features, self.classifier, self.any_width = parts.features, parts.classifier, parts.any_width
-
-    def head(self, maps: Tensor) -> Tensor:
-        if isinstance(self.classifier, nn.Linear):
-            return super().head(maps)
-        return self.classifier(maps.clone())  # its first step may write into its input
-
-
 # -- what a network starts from --------------------------------------------------------------------------------------
 
 
@@ -249,54 +245,3 @@ def start_from(
         if not torch.isfinite(given[name].float()).all():
             raise DataError(f"{source} holds a weight that is not finite, in {name}; it is of a network that diverged")
     network.load_state_dict(given, strict=False)
-
-
-# -- transformers ----------------------------------------------------------------------------------------------------
-
-
-class Transformer(Network):
-    """Tokens that attend to each other in blocks, in a grid of places, and a head that pools them into one.
-
-    Args:
-        features: images to a map of tokens.
-        classifier: the head, an `nn.Linear` on the mean over places or a `SequencePooling`.
-    """
-
-    features: Encoder
-    any_width = False  # a token's position is learned for a whole image
-
-    def __init__(self, features: Encoder, classifier: nn.Module) -> None:
-        super().__init__()
-        self.features, self.classifier = features, classifier
-
-    @property
-    def map_methods(self) -> tuple[str, ...]:
-        return (*super().map_methods, "rollout", "attention-last", "attention-gradient")
-
-    def head(self, maps: Tensor) -> Tensor:
-        return super().head(maps) if isinstance(self.classifier, nn.Linear) else self.classifier(maps)
-
-    def pooling(self, maps: Tensor) -> Tensor:
-        """How much the head takes from each place of maps (N, D, h, w): (N, h·w), rows sum to one."""
-        if isinstance(self.classifier, SequencePooling):
-            return self.classifier.weights(maps)
-        places = maps.shape[-2] * maps.shape[-1]
-        return maps.new_full((len(maps), places), 1.0 / places)
-
-    def pooled(self, maps: Tensor, weights: Tensor) -> Tensor:
-        """Logits (N, K) of maps (N, D, h, w) where the head takes `weights` (N, h·w) from the places."""
-        linear = self.classifier.linear if isinstance(self.classifier, SequencePooling) else self.classifier
-        return linear(torch.einsum("ndt,nt->nd", maps.flatten(2), weights))
-
-    def attentions(self, images: Tensor) -> Tensor:
-        """The attention weights of every block, shape (N, blocks, heads, T, T) of T tokens; rows sum to one."""
-        return torch.stack(self.features.explained(images)[1], dim=1)
-
-
-def _transformer(name: str, side: int, classes: int) -> Transformer:
-    if name == "vit-tiny":
-        encoder: Encoder = PatchEncoder(name, side, width=96, depth=6, heads=3)
-        return Transformer(encoder, nn.Linear(96, classes))
-    depth = int(name.split("-")[1])
-    encoder = CompactEncoder(side, width=128, depth=depth, heads=2)
-    return Transformer(encoder, SequencePooling(128, classes))

@@ -37,18 +37,57 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from kdnb import source
 from kdnb.devices import doubled
 from kdnb.errors import ProfileError
+from kdnb.training.strict import Strict
 
-if TYPE_CHECKING:
-    from kdnb.training.spec import Objective
+Side = Literal["left", "right"]
+
+SIDES: tuple[Side, Side] = ("left", "right")
+
+
+def _kind_name(name: str) -> str:
+    try:
+        kind_of(name)
+    except ProfileError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+class Objective(Strict):
+    """What a student with teachers minimises; the table above has the kinds."""
+
+    kind: Annotated[str, AfterValidator(_kind_name)] = "kd"
+    """kd: each teacher's answers; zscore: standardised logits, zscore-equal: with the pull of kd; half: answers to half of
+    each view; halves-different, halves-both, halves-same: to halves by a coin; class-mean, shuffled, untrained,
+    label-smoothing: controls; or one that a user registered"""
+    mix: Literal["alpha", "sum"] = "alpha"
+    """alpha: α·CE + (1 − α)·T²·KL, as the released scripts; sum: CE + T²·soft cross-entropy, as the paper's equations 6–8"""
+    temperature: float = Field(3.0, gt=0)
+    """divides the logits of teachers and student, so that small probabilities count for more"""
+    alpha: float = Field(0.6, ge=0, le=1)
+    """share of the labels in the loss; the rest is the teachers'"""
+    sides: tuple[Side, ...] = ()
+    """for half: which half of the view each teacher sees"""
+    batch_norm: Literal["eval", "train"] = "eval"
+    """The mode of the teachers' batch-norm layers while they teach: `train` is what the released code does."""
+
+    @model_validator(mode="after")
+    def _sides_belong_to_halves(self) -> "Objective":
+        if bool(self.sides) != (self.kind == "half"):
+            raise ValueError(
+                "an objective of kind half names a side for each teacher, as sides: [left, right]; others none"
+            )
+        return self
+
 
 Answer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(a teacher's logits (N, K), labels (N,), class means (K, K) or None) → the logits (N, K) that stand in their place."""
@@ -219,7 +258,7 @@ def registered_identity(name: str) -> str:
 
 
 def answers(
-    objective: "Objective",
+    objective: Objective,
     teachers: Sequence[Tensor],
     labels: Tensor,
     means: Sequence[Tensor | None] = (),
@@ -244,7 +283,7 @@ def answers(
     return [standardised(each) for each in given] if kind.standardises else given
 
 
-def _of_halves(objective: "Objective", halves: Sequence[tuple[Tensor, Tensor]], coin: Tensor | None) -> list[Tensor]:
+def _of_halves(objective: Objective, halves: Sequence[tuple[Tensor, Tensor]], coin: Tensor | None) -> list[Tensor]:
     """What stands for each teacher's answer, of its logits on the left and on the right half."""
     own = objective.temperature
     if objective.kind == "halves-both":
@@ -277,7 +316,7 @@ def loss(
     student: Tensor,
     labels: Tensor,
     answers: Sequence[Tensor],
-    objective: "Objective | None",
+    objective: Objective | None,
     temperature: float | None = None,
 ) -> Tensor:
     """The formula in the module's description, the sum of its two `terms`; plain cross-entropy without teachers."""
@@ -289,7 +328,7 @@ def terms(
     student: Tensor,
     labels: Tensor,
     answers: Sequence[Tensor],
-    objective: "Objective | None",
+    objective: Objective | None,
     temperature: float | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The loss in its two parts, as they are added: the labels', and the teachers', None without teachers.
@@ -342,7 +381,7 @@ def gradient_norms(
     student: Tensor,
     labels: Tensor,
     answers: Sequence[Tensor],
-    objective: "Objective",
+    objective: Objective,
     temperature: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """How hard the labels and the teachers pull: the sums over images of the norms of the two `terms`' gradients in an

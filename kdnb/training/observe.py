@@ -32,10 +32,11 @@ import torch
 from torch import Tensor
 
 from kdnb.images.datasets import Dataset, Split
-from kdnb.training.answers import FORWARD, Normaliser, chunks, half, logits, sample, teaching_copy, views, views_of
+from kdnb.training.inference import FORWARD, Normaliser, chunks, half, logits, sample, teaching_copy, views, views_of
 from kdnb.training.maps import attention_maps
 from kdnb.training.models import Network
-from kdnb.training.spec import SIDES, RunSpec, Side
+from kdnb.training.objectives import SIDES, Side
+from kdnb.training.spec import RunSpec
 
 VIEWS = ("clean", "weak", "strong")
 """of every network, on both splits"""

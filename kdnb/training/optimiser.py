@@ -40,7 +40,7 @@ def build(network: nn.Module, settings: TrainSpec) -> torch.optim.Optimizer:
 
 
 def step(optimiser: torch.optim.Optimizer) -> None:
-    """Takes a step, also where it is being recorded (`kdnb.training.graphs`), which torch wants to know of AdamW's."""
+    """Takes a step, also where it is being recorded (`kdnb.scale.graphs`), which torch wants to know of AdamW's."""
     for group in optimiser.param_groups:
         if "capturable" in group:
             group["capturable"] = group["params"][0].is_cuda and torch.cuda.is_current_stream_capturing()

@@ -9,68 +9,18 @@ while it stands at its neutral value: what was trained before the field existed 
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kdnb.errors import ProfileError
 from kdnb.images import augment
-from kdnb.training import names, objectives
+from kdnb.training import names
+from kdnb.training.objectives import Objective
+from kdnb.training.strict import Strict, later
 
 FORMAT: Literal[2] = 2
 """Raised only when the code changes what an existing spec trains to, so that old runs are never taken for new ones."""
-
-
-def later(neutral: Any, **constraints: Any) -> Any:
-    """A field that came after format 2: `neutral` is its default, and the value that leaves ids as they were."""
-    return Field(neutral, json_schema_extra={"later": True}, **constraints)
-
-
-class Strict(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _truth_values_are_no_numbers(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            for name, value in given.items():
-                field = cls.model_fields.get(name)
-                if field is not None and (wrong := _truth_values(value)) and _numbers_alone(field.annotation):
-                    alone = isinstance(value, bool)
-                    raise ValueError(f"{name} {'is a number' if alone else 'holds numbers'}, not {wrong[0]}")
-        return given
-
-    def canonical(self) -> dict[str, Any]:
-        """What is hashed: the JSON form without later fields at their neutral value."""
-        plain = self.model_dump(mode="json")
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            value = getattr(self, name)
-            if isinstance(extra, dict) and extra.get("later") and value == field.default:
-                del plain[name]
-            elif isinstance(value, Strict):
-                plain[name] = value.canonical()
-        return plain
-
-
-def _truth_values(value: Any) -> list[bool]:
-    """Those in a value, a list or a mapping of them."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, bool)]
-
-
-def _numbers_alone(annotation: Any) -> bool:
-    """Whether a type takes numbers, by themselves or in a list or a mapping, and no truth values."""
-    leaves, types = [annotation], set()
-    while leaves:
-        leaf = leaves.pop()
-        parts = get_args(leaf)[:1] if get_origin(leaf) is Annotated else get_args(leaf)
-        leaves += parts
-        types |= set() if parts else {leaf}
-    return bool({int, float} & types) and not {bool, Any} & types
 
 
 def _recipe_name(name: str) -> str:
@@ -100,7 +50,7 @@ class RunOrigin(Strict):
 
 
 class ImageNetOrigin(Strict):
-    """ImageNet's weights, for the networks that `kdnb.training.pretrained` has them for."""
+    """ImageNet's weights, for the networks that `kdnb.zoo.pretrained` has them for."""
 
     kind: Literal["imagenet"] = "imagenet"
     head: Literal["fresh", "pretrained"] = later("fresh")
@@ -222,46 +172,6 @@ class TrainSpec(Strict):
         return self
 
 
-Side = Literal["left", "right"]
-
-SIDES: tuple[Side, Side] = ("left", "right")
-
-
-def _kind_name(name: str) -> str:
-    try:
-        objectives.kind_of(name)
-    except ProfileError as error:
-        raise ValueError(str(error)) from None
-    return name
-
-
-class Objective(Strict):
-    """What a student with teachers minimises; `kdnb.training.objectives` has the formulas and the sources."""
-
-    kind: Annotated[str, AfterValidator(_kind_name)] = "kd"
-    """kd: each teacher's answers; zscore: standardised logits, zscore-equal: with the pull of kd; half: answers to half of
-    each view; halves-different, halves-both, halves-same: to halves by a coin; class-mean, shuffled, untrained,
-    label-smoothing: controls; or one that a user registered"""
-    mix: Literal["alpha", "sum"] = "alpha"
-    """alpha: α·CE + (1 − α)·T²·KL, as the released scripts; sum: CE + T²·soft cross-entropy, as the paper's equations 6–8"""
-    temperature: float = Field(3.0, gt=0)
-    """divides the logits of teachers and student, so that small probabilities count for more"""
-    alpha: float = Field(0.6, ge=0, le=1)
-    """share of the labels in the loss; the rest is the teachers'"""
-    sides: tuple[Side, ...] = ()
-    """for half: which half of the view each teacher sees"""
-    batch_norm: Literal["eval", "train"] = "eval"
-    """The mode of the teachers' batch-norm layers while they teach: `train` is what the released code does."""
-
-    @model_validator(mode="after")
-    def _sides_belong_to_halves(self) -> "Objective":
-        if bool(self.sides) != (self.kind == "half"):
-            raise ValueError(
-                "an objective of kind half names a side for each teacher, as sides: [left, right]; others none"
-            )
-        return self
-
-
 class ObserveSpec(Strict):
     """What a finished run leaves behind, besides its weights."""
 
@@ -334,3 +244,8 @@ class RunSpec(Strict):
 def canonical_json(value: Any) -> str:
     """Keys sorted, no spaces, ASCII: the same text for the same value everywhere."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def needed_by(spec: RunSpec) -> tuple[str, ...]:
+    """ids of the runs that a run starts from or learns from"""
+    return (*spec.teachers, *([spec.origin.run] if isinstance(spec.origin, RunOrigin) else []))

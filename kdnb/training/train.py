@@ -24,11 +24,12 @@ from kdnb.errors import DivergedError, ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Purpose, Stream
 from kdnb.images.datasets import Dataset, Split
-from kdnb.training import graphs, models, objectives, optimiser
-from kdnb.training.answers import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
+from kdnb.training import models, objectives, optimiser
 from kdnb.training.checkpoint import Checkpoints
+from kdnb.training.inference import CHUNK, Normaliser, autocast, chunks, half, logits, sample, teaching_copy, views_of
+from kdnb.training.objectives import SIDES, Objective, Side
 from kdnb.training.schedule import learning_rate
-from kdnb.training.spec import SIDES, Objective, RunSpec, Side
+from kdnb.training.spec import RunSpec
 
 _INIT_SEED = 1_000_003
 """Spreads (seed, member) over the seeds of weights."""
@@ -408,7 +409,7 @@ class _Steps:
     def __init__(self, learners: Sequence[_Learner], panel: _Panel, record: bool = False) -> None:
         self._panel = panel
         device = learners[0].device
-        self._recorder: graphs.Recorder | None = None
+        self._recorder: Callable[..., None] | None = None
         self._rates: dict[str, Tensor] = {}
         if device.type == "cuda":
             # Read from the device at each step, since a recorded step repeats its arguments.
@@ -416,6 +417,8 @@ class _Steps:
             for each in learners:
                 each.optimiser.param_groups[0]["lr"] = self._rates[each.spec.id]
             if record and _is_recordable(learners, panel):
+                from kdnb.scale import graphs
+
                 self._recorder = graphs.Recorder(device)
 
     def over(
@@ -437,7 +440,7 @@ class _Steps:
                 for learner, rate in zip(active, rates[number], strict=True):
                     learner.optimiser.param_groups[0]["lr"] = rate
             if self._recorder is not None:
-                steps = [graphs.Step(each.spec.id, each.sources, each.step) for each in active]
+                steps = [(each.spec.id, each.sources, each.step) for each in active]
                 self._recorder((images, labels, coin), calls, steps)
             else:
                 answers = {source: call(images) for source, call in calls.items()}
@@ -451,9 +454,7 @@ def _is_recordable(learners: Sequence[_Learner], panel: _Panel) -> bool:
     """Whether all networks and objectives are of the package: in others Python may wait for what the device computes."""
     kinds = [each.spec.objective.kind for each in learners if each.spec.objective is not None]
     networks = [*(each.network for each in learners), *panel.networks]
-    return all(kind in objectives.KINDS for kind in kinds) and not any(
-        isinstance(network, models.Borrowed) for network in networks
-    )
+    return all(kind in objectives.KINDS for kind in kinds) and all(network.recordable for network in networks)
 
 
 def _run_epoch(

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit
-from kdnb.evidence import secondary
 from kdnb.evidence.results import Results
+from kdnb.ruler import secondary
 
 
 @exhibit

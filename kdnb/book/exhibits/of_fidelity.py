@@ -5,10 +5,10 @@ import pandas as pd
 from kdnb.book import explorers, figures, style
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit, of_two_teachers
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves
 from kdnb.evidence.estimands import PAIRS, STUDENTS
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain
+from kdnb.ruler import curves
 
 
 def _sets(table: pd.DataFrame) -> list[str]:

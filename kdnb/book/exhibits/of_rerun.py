@@ -9,10 +9,11 @@ import pandas as pd
 
 from kdnb.book.cards import card, seeds_in_words
 from kdnb.book.exhibits.exhibit import Exhibit
-from kdnb.evidence import diff, results
+from kdnb.evidence import results
 from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Results
 from kdnb.evidence.table import plain, select
+from kdnb.release import diff
 
 
 def beside(live: Results) -> Exhibit:

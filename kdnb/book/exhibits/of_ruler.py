@@ -8,9 +8,10 @@ import pandas as pd
 from kdnb.book import explorers, figures
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit
 from kdnb.errors import IncompleteError
-from kdnb.evidence import curves, results
+from kdnb.evidence import results
 from kdnb.evidence.estimands import Association
 from kdnb.evidence.results import Results
+from kdnb.ruler import curves
 
 
 @functools.cache

@@ -255,8 +255,8 @@ def specification_curve(
     specifications with the paper's sign.
 
     Args:
-        specs: of one claim, as `kdnb.evidence.curves.over_seeds`.
-        flips: of that claim, as `kdnb.evidence.curves.flips`.
+        specs: of one claim, as `kdnb.ruler.curves.over_seeds`.
+        flips: of that claim, as `kdnb.ruler.curves.flips`.
         unit: what the axis of effects says.
 
     Raises:

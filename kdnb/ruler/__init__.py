@@ -1,0 +1,1 @@
+"""How much does it matter how one measures?"""

@@ -1,0 +1,1 @@
+"""What does a study cost, and how does it run on more machines, more memory and more images than one has?"""

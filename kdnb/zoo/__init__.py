@@ -1,0 +1,1 @@
+"""Which other networks are there?"""
