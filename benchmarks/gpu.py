@@ -99,8 +99,8 @@ def lockstep(
     if compiled:
         for learner in learners:
             setattr(learner.network, "forward", torch.compile(learner.network.forward))  # noqa: B010
-    panel = train._Panel(teachers, {}, {source for each in learners for source in each.sources})
-    steps = train._Steps(learners, panel)
+    bank = train._TeacherBank(teachers, {}, {source for each in learners for source in each.sources})
+    steps = train._Steps(learners, bank)
     steps._recorder = recorder
     done = 0
 

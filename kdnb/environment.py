@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 
-class Maker(NamedTuple):
+class Provenance(NamedTuple):
     """What trains a network. A training that is resumed can have several."""
 
     code: str
@@ -23,12 +23,12 @@ class Maker(NamedTuple):
     """as `machine` names it"""
 
 
-UNKNOWN = Maker("", "")
+UNKNOWN = Provenance("", "")
 
 
-def maker(device: torch.device) -> Maker:
+def provenance(device: torch.device) -> Provenance:
     """What runs here and now."""
-    return Maker(code(), machine(device))
+    return Provenance(code(), machine(device))
 
 
 def machine(device: torch.device) -> str:
@@ -37,17 +37,17 @@ def machine(device: torch.device) -> str:
     return f"{_chip(device)} ({device.type}{threads}), torch {torch.__version__}"
 
 
-def describe(device: torch.device, makers: Iterable[Maker] = ()) -> dict[str, Any]:
+def describe(device: torch.device, made_by: Iterable[Provenance] = ()) -> dict[str, Any]:
     """Versions, machine and the commit of the code, JSON-ready; where no commit names the code, with the reason.
 
     Args:
-        makers: what `maker` said whenever a training was begun or resumed. Commits and machines other than those of here and
-            now are listed, and uncommitted code among them is uncommitted code.
+        made_by: what `provenance` said whenever a training was begun or resumed. Commits and machines other than those of here
+            and now are listed, and uncommitted code among them is uncommitted code.
     """
     running = read_code(PACKAGE)
-    makers = list(makers)
-    earlier = list(dict.fromkeys(each.code for each in makers if each.code != code()))
-    elsewhere = list(dict.fromkeys(each.machine for each in makers if each.machine not in ("", machine(device))))
+    made_by = list(made_by)
+    earlier = list(dict.fromkeys(each.code for each in made_by if each.code != code()))
+    elsewhere = list(dict.fromkeys(each.machine for each in made_by if each.machine not in ("", machine(device))))
     unnamed = any(not each or each.endswith(CHANGED) for each in earlier)
     reason = running.unnamed or ("its training was begun with other code, which no commit has" if unnamed else "")
     return {

@@ -98,7 +98,7 @@ def test_the_reason_is_kept_with_what_was_made_and_only_there(committed, monkeyp
     made = environment.describe(cpu)
     assert environment.why_unnamed(made) == ""
     assert environment.UNNAMED not in made
-    begun = environment.describe(cpu, [environment.Maker("b" * 40 + environment.CHANGED, "")])
+    begun = environment.describe(cpu, [environment.Provenance("b" * 40 + environment.CHANGED, "")])
     assert environment.why_unnamed(begun) == "its training was begun with other code, which no commit has"
     environment.read_code.cache_clear()
     (committed / "mine.py").write_text("")

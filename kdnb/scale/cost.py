@@ -107,11 +107,11 @@ def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
     """What the teachers of a run must answer in each batch: (teacher, side or empty, whether it is untrained)."""
     if spec.objective is None:
         return set()
-    hears = kind_of(spec.objective.kind).hears
-    if hears == "halves":
+    teacher_input = kind_of(spec.objective.kind).teacher_input
+    if teacher_input == "halves":
         return {(teacher, side, False) for teacher in spec.teachers for side in SIDES}
     sides = spec.objective.sides or ("",) * len(spec.teachers)
-    return {(teacher, side, hears == "untrained") for teacher, side in zip(spec.teachers, sides, strict=True)}
+    return {(teacher, side, teacher_input == "untrained") for teacher, side in zip(spec.teachers, sides, strict=True)}
 
 
 @cache

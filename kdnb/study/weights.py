@@ -26,7 +26,7 @@ def untrained(
     wanted = {
         teacher
         for spec in specs
-        if spec.objective and objectives.kind_of(spec.objective.kind).hears == "untrained"
+        if spec.objective and objectives.kind_of(spec.objective.kind).teacher_input == "untrained"
         for teacher in spec.teachers
     }
     networks = {}

@@ -140,7 +140,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     if threads := task.resources.threads_each:
         torch.set_num_threads(threads)
     device, store = devices.choose(task.resources.device), Store(task.store)
-    maker = environment.maker(device)
+    provenance = environment.provenance(device)
     ids = [spec.id for spec in task.specs]
     failed: dict[str, str] = {}
     trained: list[str] = []
@@ -153,7 +153,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
             if task.observed is not None and missing[0].observed is not None:
                 shown = _planned(task.observed, task.data_root, missing[0].observed.hash)
                 store.note_dataset(shown)
-            train_pass = _Pass(task, store, dataset, shown, device, maker, on_epoch)
+            train_pass = _Pass(task, store, dataset, shown, device, provenance, on_epoch)
             waiting = _passes(task, missing, train_pass)
             while waiting:
                 try:
@@ -189,7 +189,7 @@ class _Pass:
     dataset: datasets.Dataset
     shown: datasets.Dataset
     device: torch.device
-    maker: environment.Maker
+    provenance: environment.Provenance
     on_epoch: OnEpoch | None
 
     def teachers(self, specs: Sequence[RunSpec]) -> dict[str, models.Network]:
@@ -211,7 +211,7 @@ class _Pass:
             origins=weights.origins(store, specs, dict(self.task.files)),
             checkpoints=store.checkpoints,
             on_epoch=self.on_epoch,
-            maker=self.maker,
+            provenance=self.provenance,
             record=self.task.resources.graphs,
         )
         failed = {run: str(result) for run, result in results.items() if isinstance(result, DivergedError)}
@@ -222,7 +222,7 @@ class _Pass:
             with devices.repeatable():
                 observations = observe(networks, kept, self.shown, teachers, device)
             for spec in kept:
-                about = environment.describe(device, finished[spec.id].makers)
+                about = environment.describe(device, finished[spec.id].made_by)
                 store.write(spec, finished[spec.id], observations[spec.id], about)
         return list(finished), failed
 

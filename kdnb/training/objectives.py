@@ -133,7 +133,7 @@ class Kind:
     """What tells one kind of objective from another."""
 
     answer: Answer
-    hears: Literal["whole", "half", "halves", "untrained"] = "whole"
+    teacher_input: Literal["whole", "half", "halves", "untrained"] = "whole"
     """which network answers, and what it sees; halves: each teacher both, the left one first"""
     standardises: bool = False
     """both sides' logits"""
@@ -145,15 +145,15 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "kd": Kind(_as_it_is, matched=False),
-    "half": Kind(_as_it_is, hears="half", matched=False),
-    "halves-different": Kind(_as_it_is, hears="halves", matched=False),
-    "halves-both": Kind(_as_it_is, hears="halves", matched=False),
-    "halves-same": Kind(_as_it_is, hears="halves", matched=False),
+    "half": Kind(_as_it_is, teacher_input="half", matched=False),
+    "halves-different": Kind(_as_it_is, teacher_input="halves", matched=False),
+    "halves-both": Kind(_as_it_is, teacher_input="halves", matched=False),
+    "halves-same": Kind(_as_it_is, teacher_input="halves", matched=False),
     "zscore": Kind(_as_it_is, standardises=True),
     "zscore-equal": Kind(_as_it_is, standardises=True, equal_pull=True),
     "class-mean": Kind(_of_the_class),
     "shuffled": Kind(_of_another_image, matched=False),  # the same answers, so the same softness
-    "untrained": Kind(_as_it_is, hears="untrained"),
+    "untrained": Kind(_as_it_is, teacher_input="untrained"),
     "label-smoothing": Kind(_of_the_label),
 }
 
@@ -267,7 +267,7 @@ def answers(
     """The logits that a student is to match, one (N, K) for each teacher.
 
     Args:
-        teachers: what each teacher answered to what it hears (whole views, halves; an untrained network's answers); of the
+        teachers: what each teacher answered to what it sees (whole views, halves; an untrained network's answers); of the
         kinds that
             hear both halves, each teacher's answers to the left and to the right, one after the other.
         means: each teacher's `class_means`, for that kind.
@@ -277,7 +277,7 @@ def answers(
         ValueError: a kind that needs class means or a coin is not given them.
     """
     kind = kind_of(objective.kind)
-    if kind.hears == "halves":
+    if kind.teacher_input == "halves":
         return _of_halves(objective, list(zip(teachers[::2], teachers[1::2], strict=True)), coin)
     given = [kind.answer(t, labels, m) for t, m in zip(teachers, means or [None] * len(teachers), strict=True)]
     return [standardised(each) for each in given] if kind.standardises else given

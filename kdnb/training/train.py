@@ -51,7 +51,7 @@ class Trained:
     validation_accuracy (None where nobody looked), seconds (this learner's share of the group's); of a distilled student also
     target_temperature (τ), target_entropy (of the softened answers, in nats), and hard_gradient and soft_gradient (the mean
     norms of the labels' and the teachers' gradients in an image's logits)."""
-    makers: tuple[environment.Maker, ...] = ()
+    made_by: tuple[environment.Provenance, ...] = ()
     """What trained it, as the caller named it: more than one where a training was resumed by another."""
 
 
@@ -85,7 +85,7 @@ class _Learner:
     epoch: int = 0
     """epochs done"""
     log: list[dict[str, Any]] = field(default_factory=list)
-    makers: list[environment.Maker] = field(default_factory=list)
+    made_by: list[environment.Provenance] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     """the weights of the best epoch so far, where those are kept"""
     failure: DivergedError | None = None
@@ -145,17 +145,17 @@ class _Learner:
         optimiser.restore(self.optimiser, self.network, tensors)
         self.epoch, self.log = about["epoch"], about["log"]
         code_alone = [(code, "") for code in about.get("code", [""])]  # of checkpoints of version 0.2.0
-        self.makers = [environment.Maker(*each) for each in about.get("makers", code_alone)]
+        self.made_by = [environment.Provenance(*each) for each in about.get("makers", code_alone)]
 
 
 def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
-    hears = objectives.kind_of(objective.kind).hears
-    if hears == "half":
+    teacher_input = objectives.kind_of(objective.kind).teacher_input
+    if teacher_input == "half":
         pairs = zip(teachers, objective.sides, strict=True)
         return [_Source(teacher, objective.batch_norm, side=side) for teacher, side in pairs]
-    if hears == "halves":
+    if teacher_input == "halves":
         return [_Source(teacher, objective.batch_norm, side=side) for teacher in teachers for side in SIDES]
-    return [_Source(teacher, objective.batch_norm, untrained=hears == "untrained") for teacher in teachers]
+    return [_Source(teacher, objective.batch_norm, untrained=teacher_input == "untrained") for teacher in teachers]
 
 
 def initial(
@@ -213,7 +213,7 @@ def train(
     origins: Mapping[str, Mapping[str, Tensor]] | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch | None = None,
-    maker: environment.Maker = environment.UNKNOWN,
+    provenance: environment.Provenance = environment.UNKNOWN,
     record: bool = False,
 ) -> dict[str, Trained | DivergedError]:
     """Trains a lockstep group, going on from its checkpoints where there are any.
@@ -225,7 +225,8 @@ def train(
         origins: the features that runs start from, by the run's own id, where their origin is not fresh.
         checkpoints: where the state is kept after each epoch.
         record: record steps as CUDA graphs, where the device is a CUDA device.
-        maker: what trains here and now (`kdnb.environment.maker`); noted, so that a resumed run names all that made it.
+        provenance: what trains here and now (`kdnb.environment.provenance`); noted, so that a resumed run names all that
+            made it.
 
     Returns:
         For each run id a `Trained`, or the error of a run whose loss or weights were no longer finite; the others go on
@@ -240,16 +241,18 @@ def train(
             "the runs of a group share data, augmentation, batch size, precision, seed, member and role; these do not"
         )
     learners = [_start(spec, dataset, device, checkpoints, (origins or {}).get(spec.id)) for spec in specs]
-    panel = _Panel(teachers, untrained or {}, {source for each in learners for source in each.sources + each.softness})
+    bank = _TeacherBank(
+        teachers, untrained or {}, {source for each in learners for source in each.sources + each.softness}
+    )
     prepare = Normaliser(dataset, device, specs[0])
     images = dataset.train.to(device)
-    look_at = dataset.validation.select(sample(len(dataset.validation), specs[0].observe.validate_sample).numpy()).to(
-        device
-    )
+    validate_on = dataset.validation.select(
+        sample(len(dataset.validation), specs[0].observe.validate_sample).numpy()
+    ).to(device)
 
     with devices.repeatable():
-        _prepare_targets(learners, panel, dataset, prepare, device)
-        steps = _Steps(learners, panel, record)
+        _prepare_targets(learners, bank, dataset, prepare, device)
+        steps = _Steps(learners, bank, record)
         for epoch in range(max(spec.train.epochs for spec in specs)):
             # Learners may come from checkpoints of different epochs; each joins in where its own training goes on.
             active = [each for each in learners if each.epoch == epoch < each.spec.train.epochs and not each.failure]
@@ -261,10 +264,10 @@ def train(
             seconds = (time.perf_counter() - began) / len(active)
             for learner in active:
                 learner.log[-1]["seconds"] = round(seconds, 4)
-                if maker not in learner.makers:
-                    learner.makers.append(maker)
+                if provenance not in learner.made_by:
+                    learner.made_by.append(provenance)
             whole = [each for each in active if not each.failure]
-            accuracies = _look([each for each in whole if _is_looked_at(each)], look_at, prepare)
+            accuracies = _validate([each for each in whole if _is_validated(each)], validate_on, prepare)
             for learner in whole:
                 _finish_epoch(learner, accuracies.get(learner.spec.id), checkpoints)
             if on_epoch is not None:
@@ -283,7 +286,7 @@ def _finished(learner: _Learner) -> Trained | DivergedError:
                     "lower learning_rate"
                 )
                 break
-    return learner.failure or Trained(learner.network.eval(), learner.log, tuple(learner.makers))
+    return learner.failure or Trained(learner.network.eval(), learner.log, tuple(learner.made_by))
 
 
 def _start(
@@ -302,7 +305,7 @@ def _start(
     return learner
 
 
-class _Panel:
+class _TeacherBank:
     """The teachers at work: each answers a batch once for everyone."""
 
     def __init__(
@@ -345,7 +348,7 @@ class _Panel:
 
 def _prepare_targets(
     learners: Sequence[_Learner],
-    panel: _Panel,
+    bank: _TeacherBank,
     dataset: Dataset,
     prepare: Callable[[Tensor], Tensor],
     device: torch.device,
@@ -362,7 +365,7 @@ def _prepare_targets(
     for places, images in chunks(split, max(1, CHUNK // size) * size):
         shown = views_of(images.to(device), index[places], first.augmentation, first, "train")
         for source, answered in parts.items():
-            answered.append(panel.over(source, shown, prepare, first))
+            answered.append(bank.over(source, shown, prepare, first))
     heard = {source: torch.cat(answered) for source, answered in parts.items()}
 
     for learner in matched:
@@ -406,8 +409,8 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 class _Steps:
     """How learners take their steps: one after the other, or, on a CUDA device, recorded and side by side."""
 
-    def __init__(self, learners: Sequence[_Learner], panel: _Panel, record: bool = False) -> None:
-        self._panel = panel
+    def __init__(self, learners: Sequence[_Learner], bank: _TeacherBank, record: bool = False) -> None:
+        self._bank = bank
         device = learners[0].device
         self._recorder: Callable[..., None] | None = None
         self._rates: dict[str, Tensor] = {}
@@ -416,7 +419,7 @@ class _Steps:
             self._rates = {each.spec.id: torch.zeros((), device=device) for each in learners}
             for each in learners:
                 each.optimiser.param_groups[0]["lr"] = self._rates[each.spec.id]
-            if record and _is_recordable(learners, panel):
+            if record and _is_recordable(learners, bank):
                 from kdnb.scale import graphs
 
                 self._recorder = graphs.Recorder(device)
@@ -433,7 +436,7 @@ class _Steps:
         on_device = torch.tensor(rates, device=active[0].device) if self._rates else None
         for number, (images, labels, coin) in enumerate(batches):
             sources = dict.fromkeys(source for learner in active for source in learner.sources)
-            calls = {source: partial(self._panel.answer, source, spec=active[0].spec) for source in sources}
+            calls = {source: partial(self._bank.answer, source, spec=active[0].spec) for source in sources}
             if on_device is not None:
                 torch._foreach_copy_([self._rates[each.spec.id] for each in active], list(on_device[number].unbind()))
             else:
@@ -450,10 +453,10 @@ class _Steps:
         return seen
 
 
-def _is_recordable(learners: Sequence[_Learner], panel: _Panel) -> bool:
+def _is_recordable(learners: Sequence[_Learner], bank: _TeacherBank) -> bool:
     """Whether all networks and objectives are of the package: in others Python may wait for what the device computes."""
     kinds = [each.spec.objective.kind for each in learners if each.spec.objective is not None]
-    networks = [*(each.network for each in learners), *panel.networks]
+    networks = [*(each.network for each in learners), *bank.networks]
     return all(kind in objectives.KINDS for kind in kinds) and all(network.recordable for network in networks)
 
 
@@ -506,13 +509,13 @@ def best_epoch(log: Sequence[Mapping[str, Any]]) -> int:
     return -max(looks)[1]
 
 
-def _is_looked_at(learner: _Learner) -> bool:
+def _is_validated(learner: _Learner) -> bool:
     """Whether the epoch that it has just gone through ends with a look."""
     done, spec = learner.epoch + 1, learner.spec
     return done % spec.observe.validate_every == 0 or done == spec.train.epochs
 
 
-def _look(learners: Sequence[_Learner], shown: Split, prepare: Callable[[Tensor], Tensor]) -> dict[str, float]:
+def _validate(learners: Sequence[_Learner], shown: Split, prepare: Callable[[Tensor], Tensor]) -> dict[str, float]:
     """The accuracy of each on the fixed images that a training is looked at with, by run id; images are read once for all."""
     right = {learner.spec.id: torch.zeros((), dtype=torch.int64, device=shown.labels.device) for learner in learners}
     for places, images in chunks(shown) if learners else ():
@@ -532,5 +535,5 @@ def _finish_epoch(learner: _Learner, accuracy: float | None, checkpoints: Checkp
             learner.best = {name: tensor.detach().clone() for name, tensor in learner.network.state_dict().items()}
     if checkpoints is not None:
         checkpoints.save(
-            spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "makers": learner.makers}
+            spec.id, learner.state(), {"epoch": learner.epoch, "log": learner.log, "makers": learner.made_by}
         )

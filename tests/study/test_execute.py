@@ -167,7 +167,7 @@ def test_a_worker_that_dies_is_one_clear_error(digits, tmp_path):
 def test_outside_git_nothing_is_said_of_changes(monkeypatch):
     monkeypatch.setattr(environment, "read_code", lambda _: Code(None, None, "no clone"))
     cpu = devices.choose("cpu")
-    made = environment.describe(cpu, [environment.maker(cpu)])
+    made = environment.describe(cpu, [environment.provenance(cpu)])
     assert (made["commit"], made["uncommitted_changes"]) == (None, None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdnb.environment import Maker
+from kdnb.environment import Provenance
 from kdnb.errors import DataError, DivergedError, ProfileError
 from kdnb.study import grid
 from kdnb.training import models, optimiser, train
@@ -106,17 +106,17 @@ def test_thirty_students_of_six_teachers_cost_six_teacher_passes_a_batch(few_dig
 
 
 def test_a_run_goes_on_from_its_checkpoint_as_if_never_interrupted(students, teachers, few_digits, together, tmp_path):
-    checkpoints, before, after = Checkpoints(tmp_path), Maker("one", "here"), Maker("one", "there")
+    checkpoints, before, after = Checkpoints(tmp_path), Provenance("one", "here"), Provenance("one", "there")
 
     def stop(epoch, members):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop, maker=before)
+        train.train(students[:2], few_digits, teachers, CPU, checkpoints=checkpoints, on_epoch=stop, provenance=before)
     assert checkpoints.load(students[0].id)[1]["epoch"] == 1
     # the third joins, from its beginning
-    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints, maker=after)
-    assert [resumed[spec.id].makers for spec in students] == [(before, after), (before, after), (after,)]
+    resumed = train.train(students, few_digits, teachers, CPU, checkpoints=checkpoints, provenance=after)
+    assert [resumed[spec.id].made_by for spec in students] == [(before, after), (before, after), (after,)]
     for spec in students:
         assert same(resumed[spec.id].network, together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(together[spec.id].log)
@@ -162,7 +162,7 @@ def test_adamw_first_moves_each_weight_by_the_learning_rate_and_pulls_it_to_zero
 @pytest.fixture
 def falling(monkeypatch):
     """The look after each epoch finds half as many right as the one before it: the first epoch is the best."""
-    look, finish, seen = train._look, train._finish_epoch, {}
+    look, finish, seen = train._validate, train._finish_epoch, {}
 
     def worse(learners, shown, prepare):
         labels = shown.labels.clone()
