@@ -173,7 +173,7 @@ def falling(monkeypatch):
         finish(learner, *rest)
         seen[learner.spec.id, learner.epoch] = copy.deepcopy(learner.network)
 
-    monkeypatch.setattr(train, "_look", worse)
+    monkeypatch.setattr(train, "_validate", worse)
     monkeypatch.setattr(train, "_finish_epoch", note)
     return seen
 
