@@ -815,23 +815,6 @@ def paper_halves() -> Said:
 # -- the exploratory seeds, and the smallest profile -----------------------------------------------------------------
 
 
-def exploratory() -> Said:
-    """What strong views did in the exploratory seeds, by teachers: what an average over teachers hid."""
-    found = results.read(results.home() / "cpu-scratch")
-    lines = []
-    for measure, against in (("agreement", "ensemble"), ("accuracy", "")):
-        cells = _cells(found, measure, against)
-        by_teachers = {
-            name: [float(value) for value in cells[teachers, "strong"] - cells[teachers, "weak"]]
-            for name, teachers in (("weak", "weak+weak"), ("strong", "strong+strong"))
-        }
-        lines.append(
-            f"{measure} moves by {_moved(by_teachers['weak'])} with two weak teachers and by "
-            f"{_moved(by_teachers['strong'])} with two strong ones"
-        )
-    return Said(f"In these seeds, from a weak to a strong student, {'; '.join(lines)}.")
-
-
 def elsewhere(found: Results, profile: str) -> Said:
     """Which deciding effects of an exploratory study have the paper's sign, and which have another than in the page's results.
 

@@ -1,10 +1,9 @@
 """The paper's claims, declared as data, and what a table says about each.
 
-Three sets stand here. **K** are the claims as the paper argues them, with its own values beside; they were declared before any
+Two sets stand here. **K** are the claims as the paper argues them, with its own values beside; they were declared before any
 seed that decides them was trained. **R** is what the second round asks: a family of effects, equivalences and questions,
-declared when the seeds of ``cpu`` had been seen, and before any seed of the profiles in `SECOND_ROUND`. **C** are an earlier
-reading, of the abstract alone; they stay with the exploratory seeds of the profile ``cpu-scratch``. Nothing is pooled between
-the sets.
+declared when the seeds of ``cpu`` had been seen, and before any seed of the profiles in `SECOND_ROUND`. Nothing is pooled
+between the two.
 
 A claim of K has two columns. *As plotted* is the paper's own form: the eight trials of a seed, two teachers each weak or
 strong and a weak or a strong student, on training images under each trial's own views, with strength measured as the
@@ -33,7 +32,6 @@ from kdnb.evidence.estimands import (
     Contrast,
     Estimand,
     Measure,
-    OfReference,
     PaperValue,
     Ratio,
     Sign,
@@ -107,10 +105,7 @@ class ClaimSet:
         Raises:
             KeyError: none has it.
         """
-        found = [each for _, _, _, each in self.estimands() if each.key == key]
-        if not key or not found:
-            raise KeyError(f"no estimand of {self.name} has the key {key!r}")
-        return found[0]
+        return find(key, (self,))[1]
 
     def family(self, name: str) -> tuple[Claim, ...]:
         """The claims that share one .05."""
@@ -144,7 +139,7 @@ def _own(measure: Measure) -> Measure:
 
 
 def _strong_minus_weak(
-    what: str, measure: Measure, predicted: Sign | None, paper_name: str = "", pairs: Sequence[str] = PAIRS
+    key: str, what: str, measure: Measure, predicted: Sign | None, paper_name: str = "", pairs: Sequence[str] = PAIRS
 ) -> Contrast:
     """Strong − weak students at fixed teachers, the mean over the sets of teachers."""
     share = 1.0 / len(pairs)
@@ -158,11 +153,16 @@ def _strong_minus_weak(
             sides = [[(pair, student) for pair in pairs] for student in (STRONG, WEAK)]
             return paper.contrast(paper_name, dataset, *sides)
 
-    return Contrast(what, tuple(terms), predicted, value)
+    return Contrast(what, tuple(terms), predicted, value, key)
 
 
 def _mixed_minus_pure(
-    what: str, measure: Measure, predicted: Sign | None, students: Sequence[str] = STUDENTS, paper_name: str = ""
+    key: str,
+    what: str,
+    measure: Measure,
+    predicted: Sign | None,
+    students: Sequence[str] = STUDENTS,
+    paper_name: str = "",
 ) -> Contrast:
     """Mixed − pure teachers at a fixed student, the mean over students."""
     share = 0.5 / len(students)
@@ -175,10 +175,11 @@ def _mixed_minus_pure(
             sides = [[(pair, student) for pair in pairs for student in students] for pairs in (MIXED, PURE)]
             return paper.contrast(paper_name, dataset, *sides)
 
-    return Contrast(what, terms, predicted, value)
+    return Contrast(what, terms, predicted, value, key)
 
 
 def _objectives(
+    key: str,
     what: str,
     measure: Measure,
     predicted: Sign | None,
@@ -193,10 +194,10 @@ def _objectives(
     for sign, objectives, measured in ((1.0, first, measure), (-1.0, second, second_measure or measure)):
         share = sign / (len(objectives) * len(cells))
         terms += [(share, Cell(pair, student, each), measured) for each in objectives for pair, student in cells]
-    return Contrast(what, tuple(terms), predicted, value)
+    return Contrast(what, tuple(terms), predicted, value, key)
 
 
-def _origins(what: str, measure: Measure, predicted: Sign | None) -> Contrast:
+def _origins(key: str, what: str, measure: Measure, predicted: Sign | None) -> Contrast:
     """Teachers of two origins − the mean of teachers of one, the same augmentation; the mean over students."""
     weights = (("AB", 1.0), ("AA", -0.5), ("BB", -0.5))
     terms = [
@@ -204,10 +205,11 @@ def _origins(what: str, measure: Measure, predicted: Sign | None) -> Contrast:
         for student in STUDENTS
         for letters, weight in weights
     ]
-    return Contrast(what, tuple(terms), predicted)
+    return Contrast(what, tuple(terms), predicted, key=key)
 
 
 def _plot(
+    key: str,
     x: Measure,
     y: Measure,
     predicted: Sign,
@@ -221,20 +223,20 @@ def _plot(
         def value(dataset: str) -> float:
             return paper.correlation(*names, dataset, within)
 
-    return Association(what, x, y, predicted, within, paper=value)
+    return Association(what, x, y, predicted, within, paper=value, key=key)
 
 
-def _keyed(key: str, estimand: Contrast) -> Contrast:
-    return replace(estimand, key=key)
-
-
-def _fixed(what: str, terms: Sequence[tuple[float, Cell]], measure: Measure, predicted: Sign | None) -> Contrast:
-    return Contrast(what, tuple((weight, cell, measure) for weight, cell in terms), predicted)
+def _fixed(
+    key: str, what: str, terms: Sequence[tuple[float, Cell]], measure: Measure, predicted: Sign | None
+) -> Contrast:
+    return Contrast(what, tuple((weight, cell, measure) for weight, cell in terms), predicted, key=key)
 
 
 WW = tuple(("weak+weak", student) for student in STUDENTS)
 WW_SS = tuple((pair, student) for pair in PURE for student in STUDENTS)
 WW_STRONG = (("weak+weak", STRONG),)
+_PLACES = {"weak+weak": "ww", "strong+weak": "sw", "weak+strong": "ws", "strong+strong": "ss"}
+"""what keys call the teachers of the eight trials"""
 ALONE_GAIN = [(1.0, Cell("", STRONG, "none")), (-1.0, Cell("", WEAK, "none"))]
 
 
@@ -257,27 +259,39 @@ K1 = Claim(
     "fidelity",
     "at fixed teachers, strong students agree more with them than weak ones, both on the same clean images",
     plotted=(
-        _plot(_own(AGREEMENT), AFFINITY, 1, ("agreement", "affinity"), "r of agreement and affinity"),
+        _plot("K1.plot", _own(AGREEMENT), AFFINITY, 1, ("agreement", "affinity"), "r of agreement and affinity"),
         _plot(
+            "K1.plot.mi",
             _own(replace(AGREEMENT, name="mutual_information")),
             AFFINITY,
             1,
             None,
             "r of mutual information and affinity",
         ),
-        _plot(_own(replace(AGREEMENT, name="divergence")), AFFINITY, -1, None, "r of KL divergence and affinity"),
+        _plot(
+            "K1.plot.kl",
+            _own(replace(AGREEMENT, name="divergence")),
+            AFFINITY,
+            -1,
+            None,
+            "r of KL divergence and affinity",
+        ),
     ),
-    primary=_strong_minus_weak("agreement, common clean validation images", AGREEMENT, -1),
+    primary=_strong_minus_weak("K1", "agreement, common clean validation images", AGREEMENT, -1),
     margin=0.01,
     secondary=(
-        _strong_minus_weak("agreement, common weak views", replace(AGREEMENT, view=WEAK), -1),
-        _strong_minus_weak("agreement, common strong views", replace(AGREEMENT, view=STRONG), -1),
-        _strong_minus_weak("agreement, each on its own views", replace(AGREEMENT, view="own"), -1),
-        _strong_minus_weak("agreement, own training views, as the paper", _own(AGREEMENT), -1, "agreement"),
-        _strong_minus_weak("agreement, clean training images", replace(AGREEMENT, split="train"), -1),
-        _strong_minus_weak("mutual information, clean", replace(AGREEMENT, name="mutual_information"), -1),
-        _strong_minus_weak("KL divergence, clean", replace(AGREEMENT, name="divergence"), 1),
-        _strong_minus_weak("accuracy on own training views, for comparison", _own(ACCURACY), None),
+        _strong_minus_weak("K1.weak", "agreement, common weak views", replace(AGREEMENT, view=WEAK), -1),
+        _strong_minus_weak("K1.strong", "agreement, common strong views", replace(AGREEMENT, view=STRONG), -1),
+        _strong_minus_weak("K1.own", "agreement, each on its own views", replace(AGREEMENT, view="own"), -1),
+        _strong_minus_weak(
+            "K1.training", "agreement, own training views, as the paper", _own(AGREEMENT), -1, "agreement"
+        ),
+        _strong_minus_weak(
+            "K1.clean-training", "agreement, clean training images", replace(AGREEMENT, split="train"), -1
+        ),
+        _strong_minus_weak("K1.mi", "mutual information, clean", replace(AGREEMENT, name="mutual_information"), -1),
+        _strong_minus_weak("K1.kl", "KL divergence, clean", replace(AGREEMENT, name="divergence"), 1),
+        _strong_minus_weak("K1.fit", "accuracy on own training views, for comparison", _own(ACCURACY), None),
     ),
     note="agreement on training views is almost how well the student fits them: in the paper's tables r is .96 to .98",
 )
@@ -288,23 +302,30 @@ K2 = Claim(
     "6.2, fig. 3, table 1",
     "generalisation",
     "at fixed teachers, strong students are less accurate on validation images than weak ones",
-    plotted=(_plot(AFFINITY, ACCURACY, -1, ("affinity", "accuracy"), "r of affinity and accuracy"),),
-    primary=_strong_minus_weak("validation accuracy", ACCURACY, 1, "accuracy"),
+    plotted=(_plot("K2.plot", AFFINITY, ACCURACY, -1, ("affinity", "accuracy"), "r of affinity and accuracy"),),
+    primary=_strong_minus_weak("K2", "validation accuracy", ACCURACY, 1, "accuracy"),
     margin=0.005,
     secondary=(
         Contrast(
             "validation accuracy, minus what students without teachers gain",
-            _strong_minus_weak("", ACCURACY, 1).terms + tuple((-w, cell, ACCURACY) for w, cell in ALONE_GAIN),
+            _strong_minus_weak("", "", ACCURACY, 1).terms + tuple((-w, cell, ACCURACY) for w, cell in ALONE_GAIN),
             None,
+            key="K2.beyond-alone",
         ),
-        _fixed("validation accuracy, students without teachers", ALONE_GAIN, ACCURACY, None),
+        _fixed("K2.alone", "validation accuracy, students without teachers", ALONE_GAIN, ACCURACY, None),
         *(
             _strong_minus_weak(
-                f"validation accuracy, {pair.replace('+', ' and ')} teachers", ACCURACY, None, "accuracy", (pair,)
+                f"K2.{_PLACES[pair]}",
+                f"validation accuracy, {pair.replace('+', ' and ')} teachers",
+                ACCURACY,
+                None,
+                "accuracy",
+                (pair,),
             )
             for pair in PAIRS
         ),
         _fixed(
+            "K2.interaction",
             "interaction: the gain with strong teachers − with weak ones",
             [
                 (sign * side, Cell(pair, student))
@@ -325,6 +346,7 @@ K3 = Claim(
     "with teachers that see different halves, students agree with them at least as much as with teachers that see the same",
     plotted=(
         _objectives(
+            "K3.plot",
             "half − whole images: agreement, own training views",
             replace(_own(AGREEMENT), against="halves"),
             -1,
@@ -339,8 +361,10 @@ K3 = Claim(
             _halves(replace(IOU, view=WEAK), "different", "whole"),
             -1,
             lambda dataset: paper.half_minus_whole("attention_iou", dataset),
+            key="K3.plot.iou",
         ),
         _objectives(
+            "K3.plot.gap",
             "half − whole images: train–validation gap",
             GAP,
             None,
@@ -351,6 +375,7 @@ K3 = Claim(
         ),
     ),
     primary=_objectives(
+        "K3",
         "different − same halves: agreement with whole-image answers, clean",
         AGREEMENT,
         -1,
@@ -361,6 +386,7 @@ K3 = Claim(
     margin=0.01,
     secondary=(
         _objectives(
+            "K3.halves",
             "different − same halves: agreement with the half-image answers, clean",
             replace(AGREEMENT, against="halves"),
             -1,
@@ -372,24 +398,31 @@ K3 = Claim(
             "different − same halves: attention IoU, clean training images (check of the manipulation)",
             _halves(IOU, "different", "same"),
             -1,
+            key="K3.iou",
         ),
-        _objectives("different − same halves: accuracy", ACCURACY, None, ("half-LR",), ("half-LL", "half-RR"), WW),
         _objectives(
-            "same halves − whole images: agreement, clean", AGREEMENT, None, ("half-LL", "half-RR"), ("kd",), WW
+            "K3.accuracy", "different − same halves: accuracy", ACCURACY, None, ("half-LR",), ("half-LL", "half-RR"), WW
         ),
-        _objectives("different halves − whole images: accuracy", ACCURACY, None, ("half-LR",), ("kd",), WW),
+        _objectives(
+            "K3.same",
+            "same halves − whole images: agreement, clean",
+            AGREEMENT,
+            None,
+            ("half-LL", "half-RR"),
+            ("kd",),
+            WW,
+        ),
+        _objectives("K3.whole", "different halves − whole images: accuracy", ACCURACY, None, ("half-LR",), ("kd",), WW),
     ),
     later=(
-        _keyed(
+        _objectives(
             "K3.teachers",
-            _objectives(
-                "different − same halves: accuracy of the teachers together, as they were seen",
-                Measure("teachers_accuracy", against="halves"),
-                None,
-                ("half-LR",),
-                ("half-LL", "half-RR"),
-                WW,
-            ),
+            "different − same halves: accuracy of the teachers together, as they were seen",
+            Measure("teachers_accuracy", against="halves"),
+            None,
+            ("half-LR",),
+            ("half-LL", "half-RR"),
+            WW,
         ),
     ),
     note="all halves take away half of what a teacher sees; only different halves make the teachers diverge",
@@ -406,26 +439,38 @@ K4 = Claim(
     "6.1, fig. 2, app. D",
     "attention",
     "teachers of mixed augmentation overlap more in attention than those of one augmentation",
-    plotted=(_plot(_own(IOU), AFFINITY, 1, ("attention_iou", "affinity"), "r of attention IoU and affinity"),),
-    primary=_mixed_minus_pure("attention IoU, mixed − pure teachers, clean training images", IOU, -1, (WEAK,)),
+    plotted=(
+        _plot("K4.plot", _own(IOU), AFFINITY, 1, ("attention_iou", "affinity"), "r of attention IoU and affinity"),
+    ),
+    primary=_mixed_minus_pure("K4", "attention IoU, mixed − pure teachers, clean training images", IOU, -1, (WEAK,)),
     margin=0.01,
     secondary=(
-        _mixed_minus_pure("attention IoU beyond chance, mixed − pure teachers", _CHANCE, -1, (WEAK,)),
-        _mixed_minus_pure("the same on clean validation images", replace(IOU, split="validation"), -1, (WEAK,)),
+        _mixed_minus_pure("K4.chance", "attention IoU beyond chance, mixed − pure teachers", _CHANCE, -1, (WEAK,)),
+        _mixed_minus_pure(
+            "K4.validation", "the same on clean validation images", replace(IOU, split="validation"), -1, (WEAK,)
+        ),
         *(
-            _mixed_minus_pure(f"the same by maps {method}", replace(IOU, method=method), -1, (WEAK,))
+            _mixed_minus_pure(f"K4.{method}", f"the same by maps {method}", replace(IOU, method=method), -1, (WEAK,))
             for method in ("cam-sum", "cam-true", "grad-cam")
         ),
         _mixed_minus_pure(
-            "mixed − pure teachers, as the paper at strong students", _own(IOU), -1, (STRONG,), "attention_iou"
+            "K4.as-paper",
+            "mixed − pure teachers, as the paper at strong students",
+            _own(IOU),
+            -1,
+            (STRONG,),
+            "attention_iou",
         ),
         _fixed(
+            "K4.teachers",
             "attention IoU, strong − weak teachers",
             [(1.0, Cell("strong+strong", WEAK)), (-1.0, Cell("weak+weak", WEAK))],
             IOU,
             None,
         ),
-        _strong_minus_weak("attention IoU, strong − weak views at fixed teachers", _own(IOU), -1, "attention_iou"),
+        _strong_minus_weak(
+            "K4.views", "attention IoU, strong − weak views at fixed teachers", _own(IOU), -1, "attention_iou"
+        ),
     ),
 )
 
@@ -435,8 +480,11 @@ K5 = Claim(
     "6.1, fig. 2",
     "attention",
     "with students alike, students of teachers that overlap more are the better ones",
-    plotted=(_plot(_own(IOU), ACCURACY, -1, ("attention_iou", "accuracy"), "r of attention IoU and accuracy"),),
+    plotted=(
+        _plot("K5.plot", _own(IOU), ACCURACY, -1, ("attention_iou", "accuracy"), "r of attention IoU and accuracy"),
+    ),
     primary=_plot(
+        "K5",
         _own(IOU),
         ACCURACY,
         -1,
@@ -446,12 +494,13 @@ K5 = Claim(
     ),
     margin=0.1,
     secondary=(
-        _origins("teachers of two origins − of one: attention IoU, clean training images", IOU, -1),
-        _origins("teachers of two origins − of one: validation accuracy", ACCURACY, 1),
-        _origins("teachers of two origins − of one: agreement, clean", AGREEMENT, None),
+        _origins("K5.origins.iou", "teachers of two origins − of one: attention IoU, clean training images", IOU, -1),
+        _origins("K5.origins.accuracy", "teachers of two origins − of one: validation accuracy", ACCURACY, 1),
+        _origins("K5.origins.agreement", "teachers of two origins − of one: agreement, clean", AGREEMENT, None),
     ),
     later=(
         _origins(
+            "K5.origins.teachers",
             "teachers of two origins − of one: accuracy of the teachers together",
             replace(ACCURACY, of_teachers=True),
             None,
@@ -463,7 +512,15 @@ K5 = Claim(
 
 def _alpha(measure: Measure, what: str) -> tuple[Contrast, ...]:
     return tuple(
-        _objectives(f"α = {alpha} − α = 0.6: {what}", measure, None, (f"alpha-{alpha}",), ("kd",), WW_STRONG)
+        _objectives(
+            f"K6.alpha-{alpha}.{measure.name}",
+            f"α = {alpha} − α = 0.6: {what}",
+            measure,
+            None,
+            (f"alpha-{alpha}",),
+            ("kd",),
+            WW_STRONG,
+        )
         for alpha in ("0.2", "0.9")
     )
 
@@ -474,8 +531,11 @@ K6 = Claim(
     "6.2, fig. 3",
     "pathology",
     "with students alike, students that follow their teachers more are the better ones",
-    plotted=(_plot(_own(AGREEMENT), ACCURACY, -1, ("agreement", "accuracy"), "r of agreement and accuracy"),),
+    plotted=(
+        _plot("K6.plot", _own(AGREEMENT), ACCURACY, -1, ("agreement", "accuracy"), "r of agreement and accuracy"),
+    ),
     primary=_plot(
+        "K6",
         _own(AGREEMENT),
         ACCURACY,
         -1,
@@ -489,6 +549,7 @@ K6 = Claim(
             "the same with agreement on clean validation images", AGREEMENT, ACCURACY, -1, "student", key="K6.clean"
         ),
         _objectives(
+            "K6.content.accuracy",
             "answers about the image − mean answers of its class: accuracy",
             ACCURACY,
             None,
@@ -497,6 +558,7 @@ K6 = Claim(
             WW_SS,
         ),
         _objectives(
+            "K6.content.agreement",
             "answers about the image − mean answers of its class: agreement",
             AGREEMENT,
             None,
@@ -518,19 +580,23 @@ K7 = Claim(
     "matching",
     "students matched by z-score agree more with their teachers than vanilla ones",
     plotted=(
-        _objectives("z-score − vanilla: train–validation gap", GAP, -1, ("zscore",), ("kd",), WW_SS),
+        _objectives("K7.gap", "z-score − vanilla: train–validation gap", GAP, -1, ("zscore",), ("kd",), WW_SS),
         _objectives(
-            "z-score − vanilla: agreement, own training views", _own(AGREEMENT), -1, ("zscore",), ("kd",), WW_SS
+            "K7.training",
+            "z-score − vanilla: agreement, own training views",
+            _own(AGREEMENT),
+            -1,
+            ("zscore",),
+            ("kd",),
+            WW_SS,
         ),
     ),
-    primary=_objectives("z-score − vanilla: agreement, clean", AGREEMENT, -1, ("zscore",), ("kd",), WW_SS),
+    primary=_objectives("K7", "z-score − vanilla: agreement, clean", AGREEMENT, -1, ("zscore",), ("kd",), WW_SS),
     margin=0.01,
     secondary=(
-        _keyed(
-            "K7.accuracy",
-            _objectives("z-score − vanilla: validation accuracy", ACCURACY, 1, ("zscore",), ("kd",), WW_SS),
-        ),
+        _objectives("K7.accuracy", "z-score − vanilla: validation accuracy", ACCURACY, 1, ("zscore",), ("kd",), WW_SS),
         _objectives(
+            "K7.kl",
             "z-score − vanilla: KL divergence, clean",
             replace(AGREEMENT, name="divergence"),
             1,
@@ -561,16 +627,28 @@ K8 = Claim(
     "generalisation",
     "at a fixed student, students of mixed teachers are less accurate than those of pure ones",
     plotted=(
-        BestIs("best mixed − best pure trial: accuracy", _MIXED_TRIALS, _PURE_TRIALS, ACCURACY, 1, _best_in_paper),
+        BestIs(
+            "best mixed − best pure trial: accuracy",
+            _MIXED_TRIALS,
+            _PURE_TRIALS,
+            ACCURACY,
+            1,
+            _best_in_paper,
+            "K8.best",
+        ),
     ),
-    primary=_mixed_minus_pure("validation accuracy, mixed − pure teachers", ACCURACY, 1, paper_name="accuracy"),
+    primary=_mixed_minus_pure("K8", "validation accuracy, mixed − pure teachers", ACCURACY, 1, paper_name="accuracy"),
     margin=0.005,
     secondary=(
-        _mixed_minus_pure("validation accuracy, weak students", ACCURACY, 1, (WEAK,), "accuracy"),
-        _mixed_minus_pure("validation accuracy, strong students", ACCURACY, 1, (STRONG,), "accuracy"),
-        _mixed_minus_pure("agreement, clean", AGREEMENT, None),
+        _mixed_minus_pure("K8.weak", "validation accuracy, weak students", ACCURACY, 1, (WEAK,), "accuracy"),
+        _mixed_minus_pure("K8.strong", "validation accuracy, strong students", ACCURACY, 1, (STRONG,), "accuracy"),
+        _mixed_minus_pure("K8.agreement", "agreement, clean", AGREEMENT, None),
     ),
-    later=(_mixed_minus_pure("accuracy of the teachers together", replace(ACCURACY, of_teachers=True), None, (WEAK,)),),
+    later=(
+        _mixed_minus_pure(
+            "K8.teachers", "accuracy of the teachers together", replace(ACCURACY, of_teachers=True), None, (WEAK,)
+        ),
+    ),
     note="the paper's own difference is .002 to .005 at strong students: expect no decision from five seeds",
 )
 
@@ -582,28 +660,29 @@ K9 = Claim(
     "app. H, table H.6",
     "generalisation",
     "at fixed teachers, strong students are worse calibrated on clean images than weak ones",
-    plotted=(_plot(_ENTROPY, GAP, -1, None, "r of entropy and gap"),),
-    primary=_strong_minus_weak("calibration error, common clean validation images", ECE, -1, "calibration_error"),
+    plotted=(_plot("K9.plot", _ENTROPY, GAP, -1, None, "r of entropy and gap"),),
+    primary=_strong_minus_weak("K9", "calibration error, common clean validation images", ECE, -1, "calibration_error"),
     margin=0.01,
     secondary=(
-        _strong_minus_weak("train–validation gap, own views", GAP, -1, "train_validation_gap"),
-        _strong_minus_weak("train–validation gap, clean training images", replace(GAP, view="clean"), -1),
-        _keyed(
-            "K9.train",
-            _strong_minus_weak("accuracy on clean training images", replace(ACCURACY, split="train"), -1),
+        _strong_minus_weak("K9.gap", "train–validation gap, own views", GAP, -1, "train_validation_gap"),
+        _strong_minus_weak(
+            "K9.gap.clean", "train–validation gap, clean training images", replace(GAP, view="clean"), -1
         ),
-        _keyed(
+        _strong_minus_weak("K9.train", "accuracy on clean training images", replace(ACCURACY, split="train"), -1),
+        _strong_minus_weak(
             "K9.scaled",
-            _strong_minus_weak(
-                "calibration error after fitting one temperature", replace(ECE, name="calibration_error_scaled"), None
-            ),
+            "calibration error after fitting one temperature",
+            replace(ECE, name="calibration_error_scaled"),
+            None,
         ),
         _strong_minus_weak(
+            "K9.as-released",
             "calibration error as released, augmented training images",
             replace(_own(ECE), form="as-released"),
             -1,
         ),
         _fixed(
+            "K9.two",
             "two weak teachers − one: calibration error, strong student",
             [(1.0, Cell("weak+weak", STRONG)), (-1.0, Cell("weak", STRONG))],
             ECE,
@@ -626,8 +705,24 @@ K10 = Claim(
 
 def _control(objective: str, words: str) -> tuple[Contrast, ...]:
     return (
-        _objectives(f"{words} − vanilla: accuracy", ACCURACY, None, (objective,), ("kd",), WW_STRONG),
-        _objectives(f"{words} − vanilla: agreement, clean", AGREEMENT, None, (objective,), ("kd",), WW_STRONG),
+        _objectives(
+            f"controls.{objective}.accuracy",
+            f"{words} − vanilla: accuracy",
+            ACCURACY,
+            None,
+            (objective,),
+            ("kd",),
+            WW_STRONG,
+        ),
+        _objectives(
+            f"controls.{objective}.agreement",
+            f"{words} − vanilla: agreement, clean",
+            AGREEMENT,
+            None,
+            (objective,),
+            ("kd",),
+            WW_STRONG,
+        ),
     )
 
 
@@ -639,6 +734,7 @@ CONTROLS = Claim(
     "nothing: the paper predicts no sign",
     secondary=(
         _fixed(
+            "controls.alone",
             "no teacher − two weak ones: accuracy, strong student",
             [(1.0, Cell("", STRONG, "none")), (-1.0, Cell("weak+weak", STRONG))],
             ACCURACY,
@@ -675,7 +771,7 @@ def _at_ww(
 ) -> Contrast:
     """Students of two weak teachers by one objective − by another, the mean of both students, or one of them."""
     cells = tuple(cell for cell in WW if student in ("", cell[1]))
-    return _keyed(key, _objectives(what, measure, predicted, (first,), (second,), cells))
+    return _objectives(key, what, measure, predicted, (first,), (second,), cells)
 
 
 F1 = Claim(
@@ -684,19 +780,16 @@ F1 = Claim(
     "6.1, fig. 2, app. D",
     "attention",
     "teachers of mixed augmentation overlap at least as much in attention as those of one augmentation",
-    primary=_keyed(
+    primary=_mixed_minus_pure(
         "F1",
-        _mixed_minus_pure(
-            "attention IoU, mixed − pure teachers, clean training images, maps of the predicted class",
-            IOU,
-            -1,
-            (WEAK,),
-        ),
+        "attention IoU, mixed − pure teachers, clean training images, maps of the predicted class",
+        IOU,
+        -1,
+        (WEAK,),
     ),
     secondary=(
-        _keyed(
-            "F1.true",
-            _mixed_minus_pure("the same by maps of the true class", replace(IOU, method="cam-true"), -1, (WEAK,)),
+        _mixed_minus_pure(
+            "F1.true", "the same by maps of the true class", replace(IOU, method="cam-true"), -1, (WEAK,)
         ),
     ),
     family="F",
@@ -704,7 +797,9 @@ F1 = Claim(
 
 _F2, _F2_TEST = _both(
     "F2",
-    _strong_minus_weak("calibration error, strong − weak students, clean images", DRAW_ECE, -1, "calibration_error"),
+    _strong_minus_weak(
+        "", "calibration error, strong − weak students, clean images", DRAW_ECE, -1, "calibration_error"
+    ),
 )
 
 F2 = Claim(
@@ -716,13 +811,11 @@ F2 = Claim(
     primary=_F2,
     secondary=(
         _F2_TEST,
-        _keyed(
+        _strong_minus_weak(
             "F2.scaled",
-            _strong_minus_weak(
-                "calibration error after fitting one temperature",
-                replace(DRAW_ECE, name="calibration_error_scaled"),
-                None,
-            ),
+            "calibration error after fitting one temperature",
+            replace(DRAW_ECE, name="calibration_error_scaled"),
+            None,
         ),
     ),
     family="F",
@@ -732,6 +825,7 @@ F2 = Claim(
 _F3, _F3_TEST = _both(
     "F3",
     _fixed(
+        "",
         "accuracy: (strong − weak students) with strong teachers − the same with weak ones",
         [
             (sign * side, Cell(pair, student))
@@ -757,6 +851,7 @@ F3 = Claim(
 _F4, _F4_TEST = _both(
     "F4",
     _objectives(
+        "",
         "accuracy, mean answers of its class − answers about the image, weak teachers",
         DRAW_ACCURACY,
         -1,
@@ -791,18 +886,18 @@ F5 = Claim(
         tuple(
             (sign * weight, cell, measure)
             for view, sign in ((STRONG, 1.0), (WEAK, -1.0))
-            for weight, cell, measure in _strong_minus_weak("", replace(AGREEMENT, view=view), None).terms
+            for weight, cell, measure in _strong_minus_weak("", "", replace(AGREEMENT, view=view), None).terms
         ),
         1,
         key="F5",
     ),
     secondary=(
         *(
-            _keyed(
+            _strong_minus_weak(
                 f"F5.{view}",
-                _strong_minus_weak(
-                    f"agreement, strong − weak students, common {view} views", replace(AGREEMENT, view=view), None
-                ),
+                f"agreement, strong − weak students, common {view} views",
+                replace(AGREEMENT, view=view),
+                None,
             )
             for view in STUDENTS
         ),
@@ -812,9 +907,10 @@ F5 = Claim(
 
 _E1, _E1_TEST = _both(
     "E1",
-    _strong_minus_weak("accuracy, strong − weak students, an average of four sets", DRAW_ACCURACY, None, "accuracy"),
+    _strong_minus_weak(
+        "", "accuracy, strong − weak students, an average of four sets", DRAW_ACCURACY, None, "accuracy"
+    ),
 )
-_PLACES = {"weak+weak": "ww", "strong+weak": "sw", "weak+strong": "ws", "strong+strong": "ss"}
 
 E1 = Claim(
     "E1",
@@ -826,15 +922,13 @@ E1 = Claim(
     margin=0.005,
     secondary=(
         *(
-            _keyed(
+            _strong_minus_weak(
                 f"E1.{place}",
-                _strong_minus_weak(
-                    f"accuracy, strong − weak students, {pair.replace('+', ' and ')} teachers",
-                    DRAW_ACCURACY,
-                    None,
-                    "accuracy",
-                    (pair,),
-                ),
+                f"accuracy, strong − weak students, {pair.replace('+', ' and ')} teachers",
+                DRAW_ACCURACY,
+                None,
+                "accuracy",
+                (pair,),
             )
             for pair, place in _PLACES.items()
         ),
@@ -848,7 +942,7 @@ E1 = Claim(
 
 _E2, _E2_TEST = _both(
     "E2",
-    _mixed_minus_pure("accuracy, students of mixed − of pure teachers", DRAW_ACCURACY, None, paper_name="accuracy"),
+    _mixed_minus_pure("", "accuracy, students of mixed − of pure teachers", DRAW_ACCURACY, None, paper_name="accuracy"),
 )
 
 E2 = Claim(
@@ -861,14 +955,12 @@ E2 = Claim(
     margin=0.0028,
     secondary=(
         _E2_TEST,
-        _keyed(
+        _mixed_minus_pure(
             "E2.teachers",
-            _mixed_minus_pure(
-                "accuracy of the teachers together, mixed − pure",
-                replace(DRAW_ACCURACY, of_teachers=True),
-                None,
-                (WEAK,),
-            ),
+            "accuracy of the teachers together, mixed − pure",
+            replace(DRAW_ACCURACY, of_teachers=True),
+            None,
+            (WEAK,),
         ),
     ),
     note="the margin is the smallest of the paper's own differences",
@@ -970,6 +1062,7 @@ _COST = _at_ww(
     "P.cost", "accuracy, answers about the image − mean answers of its class", DRAW_ACCURACY, "kd", "class-mean"
 )
 _GAIN = _fixed(
+    "P.gain",
     "accuracy, two weak teachers − none, the mean of both students",
     [
         (0.5 * sign, cell)
@@ -988,7 +1081,7 @@ P = Claim(
     "what is gained by following (P1), or lost by answers that say nothing of the image (P2), is no smaller with peers",
     secondary=(
         _COST,
-        _keyed("P.gain", _GAIN),
+        _GAIN,
         Ratio("the cost of mean answers over the gain from teachers", _COST, _GAIN, key="P.share"),
     ),
     note="one conjunction of two contrasts between cpu-draws and cpu-peers, paired by draw; both decide, or neither",
@@ -1033,7 +1126,7 @@ def _on_pure(key: str, of: Contrast, share: float = 2.0) -> Contrast:
 
 LADDER = (
     Rung(
-        _on_pure("K2.pure", _strong_minus_weak("accuracy, strong − weak students", DRAW_ACCURACY, None)),
+        _on_pure("K2.pure", _strong_minus_weak("", "accuracy, strong − weak students", DRAW_ACCURACY, None)),
         "larger",
         ("cpu-fit",),
     ),
@@ -1065,160 +1158,6 @@ SECONDARY = Claim(
     "predictor that needs no student (Wang et al. 2022), and the sampling error over images",
 )
 
-# -- C: the earlier reading of the abstract --------------------------------------------------------------------------
-
-
-def _all(letter: str, count: int) -> str:
-    return "+".join([letter] * count)
-
-
-def _ends(what: str, measure: Measure, predicted: Sign, count: int = 2) -> Contrast:
-    """Strong teachers and a strong student − weak teachers and a weak one."""
-    first, second = (Cell(_all(letter, count), letter) for letter in (STRONG, WEAK))
-    return Contrast(what, ((1.0, first, measure), (-1.0, second, measure)), predicted)
-
-
-def _teachers(what: str, measure: Measure) -> Contrast:
-    first, second = (Cell(_all(letter, 2), WEAK) for letter in (STRONG, WEAK))
-    return Contrast(what, ((1.0, first, measure), (-1.0, second, measure)), -1)
-
-
-_IOU_VALIDATION = replace(IOU, split="validation")
-_ALL_CELLS: tuple[Cell, ...] = ()
-
-C_CLAIMS = (
-    Claim(
-        "C1",
-        "stronger augmentation makes the data less like the clean data",
-        "our reading of the abstract",
-        "augmentation",
-        "strong views are recognised better than weak ones by a network that knows only clean images",
-        primary=OfReference(
-            "affinity (difference of accuracies)",
-            Measure("affinity", view=STRONG),
-            Measure("affinity", view=WEAK),
-            -1,
-        ),
-    ),
-    Claim(
-        "C2",
-        "teachers trained with it attend to more different regions",
-        "our reading of the abstract",
-        "attention",
-        "attention maps of strong teachers overlap more than those of weak ones",
-        primary=_teachers("attention IoU", _IOU_VALIDATION),
-        secondary=(
-            _teachers("attention IoU beyond area-matched chance", replace(_IOU_VALIDATION, name="excess_iou")),
-            _teachers("attention IoU of maps summed over classes", replace(_IOU_VALIDATION, method="cam-sum")),
-        ),
-    ),
-    Claim(
-        "C3",
-        "students distilled with it overfit less",
-        "our reading of the abstract",
-        "generalisation",
-        "the gap of the strong student is the larger one",
-        primary=_ends("train–validation gap", GAP, -1),
-    ),
-    Claim(
-        "C4",
-        "they follow their teachers less",
-        "our reading of the abstract",
-        "fidelity",
-        "the strong student agrees more with its teachers",
-        primary=_ends("agreement with the teachers", AGREEMENT, -1),
-        secondary=(
-            _ends("KL divergence, in nats", replace(AGREEMENT, name="divergence"), 1),
-            _ends("mutual information, in nats", replace(AGREEMENT, name="mutual_information"), -1),
-            _ends("agreement, each on its own views", replace(AGREEMENT, view="own"), -1),
-            _ends("KL divergence, each on its own views", replace(AGREEMENT, name="divergence", view="own"), 1),
-            _ends(
-                "mutual information, each on its own views",
-                replace(AGREEMENT, name="mutual_information", view="own"),
-                -1,
-            ),
-        ),
-    ),
-    Claim(
-        "C5",
-        "they generalise better",
-        "our reading of the abstract",
-        "generalisation",
-        "the strong student is less accurate on validation images",
-        primary=_ends("validation accuracy", ACCURACY, 1),
-    ),
-    Claim(
-        "C6",
-        "low fidelity goes with better generalisation: it is no pathology",
-        "our reading of the abstract",
-        "pathology",
-        "students that agree more with their teachers are the more accurate ones",
-        primary=Association("correlation over all cells", AGREEMENT, ACCURACY, -1, cells=_ALL_CELLS),
-        secondary=(
-            Association(
-                "correlation between teacher sets, the student's augmentation alike",
-                AGREEMENT,
-                ACCURACY,
-                -1,
-                "student",
-                _ALL_CELLS,
-            ),
-            Association(
-                "correlation between the student's augmentations, teachers alike",
-                AGREEMENT,
-                ACCURACY,
-                -1,
-                "teachers",
-                _ALL_CELLS,
-            ),
-            Association(
-                "correlation over all cells, agreement on own views",
-                replace(AGREEMENT, view="own"),
-                ACCURACY,
-                -1,
-                cells=_ALL_CELLS,
-            ),
-        ),
-    ),
-    Claim(
-        "C7",
-        "matching logits itself helps generalisation",
-        "our reading of the abstract",
-        "pathology",
-        "the distilled student is less accurate than the undistilled one",
-        primary=_fixed(
-            "validation accuracy",
-            [(1.0, Cell("strong+strong", STRONG)), (-1.0, Cell("", STRONG, "none"))],
-            ACCURACY,
-            1,
-        ),
-        secondary=(
-            _fixed(
-                "validation accuracy, all weak",
-                [(1.0, Cell("weak+weak", WEAK)), (-1.0, Cell("", WEAK, "none"))],
-                ACCURACY,
-                1,
-            ),
-        ),
-    ),
-    Claim(
-        "C8",
-        "this holds for ensembles of any size, for balanced and long-tailed data, and for transformers",
-        "our reading of the abstract",
-        "limits",
-        "with three teachers, the strong student is less accurate",
-        primary=_ends("validation accuracy, three teachers", ACCURACY, 1, 3),
-        secondary=(
-            _ends("train–validation gap, three teachers", GAP, -1, 3),
-            _ends("agreement with the teachers, three teachers", AGREEMENT, -1, 3),
-            _ends("validation accuracy, one teacher", ACCURACY, 1, 1),
-            _ends("train–validation gap, one teacher", GAP, -1, 1),
-            _ends("agreement with the teachers, one teacher", AGREEMENT, -1, 1),
-        ),
-        note="the number of teachers; other data and networks are other profiles, of which the same is asked",
-    ),
-)
-
 _SEEN: dict[str, tuple[int, ...]] = {"cpu-scratch": (0, 1)}
 
 SETS = {
@@ -1242,11 +1181,23 @@ SETS = {
         rule="Primaries are marked *. F: one-sided,\nHolm over five. E: two one-sided t-tests, each with its own .05. "
         "Q: two-sided, Holm over two. P: across two profiles.\nNo verdict before all seven seeds.",
     ),
-    "C": ClaimSet("C", 1, date(2026, 10, 1), "an earlier reading, of the abstract alone", C_CLAIMS),
 }
 
 
 _own_sets: dict[str, ClaimSet] = {}
+
+
+def find(key: str, among: Sequence[ClaimSet] = ()) -> tuple[ClaimSet, Estimand]:
+    """The estimand of a key, and the set that declares it; of the package's sets and those that somebody registered.
+
+    Raises:
+        KeyError: no set has it.
+    """
+    sets = among or (*SETS.values(), *registered())
+    found = [(declared, each) for declared in sets for _, _, _, each in declared.estimands() if each.key == key]
+    if not key or not found:
+        raise KeyError(f"no estimand of {' or '.join(each.name for each in sets)} has the key {key!r}")
+    return found[0]
 
 
 def register(declared: ClaimSet) -> None:
@@ -1278,5 +1229,5 @@ def of_profile(profile: str) -> ClaimSet:
 
 def sets_of_profile(profile: str) -> tuple[ClaimSet, ...]:
     """All that its results are judged by, one beside the other and never pooled: the second round is asked K again."""
-    names = ("C",) if profile in _SEEN else ("R", "K") if profile in SECOND_ROUND else ("K",)
+    names = ("R", "K") if profile in SECOND_ROUND else ("K",)
     return tuple(SETS[name].asked_of(profile) for name in names)

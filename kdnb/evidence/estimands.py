@@ -105,12 +105,6 @@ class Index:
         value = self._values.get(key)
         return None if value is None or not math.isfinite(value) else float(value)
 
-    def reference(self, seed: int, measure: Measure) -> float | None:
-        """Of the network trained on clean images."""
-        parts = ("reference", "", "", "", "")
-        value = self._values.get((seed, *parts, measure.name, measure.form, measure.split, measure.view, "", ""))
-        return None if value is None else float(value)
-
 
 # -- estimands -------------------------------------------------------------------------------------------------------
 
@@ -199,22 +193,6 @@ class BestIs:
 
 
 @dataclass(frozen=True)
-class OfReference:
-    """A difference of two measures of the network trained on clean images."""
-
-    what: str
-    first: Measure
-    second: Measure
-    predicted: Sign
-    paper: PaperValue | None = None
-    key: str = ""
-
-    def in_seed(self, index: Index, seed: int) -> float | None:
-        first, second = (index.reference(seed, measure) for measure in (self.first, self.second))
-        return None if first is None or second is None else first - second
-
-
-@dataclass(frozen=True)
 class Ratio:
     """One contrast over another, within a seed; none where the other is 0."""
 
@@ -230,7 +208,7 @@ class Ratio:
         return None if first is None or not second else first / second
 
 
-Estimand = Contrast | Association | BestIs | OfReference | Ratio
+Estimand = Contrast | Association | BestIs | Ratio
 
 
 # -- the paper's own values ------------------------------------------------------------------------------------------

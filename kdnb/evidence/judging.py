@@ -21,14 +21,15 @@ from kdnb.evidence.statistics import (
     with_margin,
 )
 
-EFFECT_COLUMNS = ["claim", "what", "column", "primary", "seed", "effect", "predicted", "as_predicted"]
+EFFECT_COLUMNS = ["claim", "key", "what", "column", "primary", "seed", "effect", "predicted", "as_predicted"]
 
 
 def effects(table: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
     """Each estimand in each seed; columns `EFFECT_COLUMNS`. Those whose cells the table lacks, or has undefined, give no row.
 
-    ``effect`` is in the measure's unit, or a correlation; ``predicted`` is the sign that was predicted, 0 for none;
-    ``as_predicted`` says whether the effect has it (an effect of exactly 0 has not).
+    ``key`` is the estimand's, or what it says where it has none; ``effect`` is in the measure's unit, or a correlation;
+    ``predicted`` is the sign that was predicted, 0 for none; ``as_predicted`` says whether the effect has it (an effect of
+    exactly 0 has not).
     """
     index = Index(table)
     rows: list[tuple[Any, ...]] = []
@@ -37,12 +38,25 @@ def effects(table: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
             effect = estimand.in_seed(index, seed)
             if effect is not None:
                 sign = estimand.predicted or 0
-                rows.append((claim.key, estimand.what, column, primary, seed, effect, sign, effect * sign > 0))
+                rows.append(
+                    (
+                        claim.key,
+                        estimand.key or estimand.what,
+                        estimand.what,
+                        column,
+                        primary,
+                        seed,
+                        effect,
+                        sign,
+                        effect * sign > 0,
+                    )
+                )
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
 
 
 VERDICT_COLUMNS = [
-    "claim", "what", "column", "primary", "predicted", "seeds", "effect", "low", "high", "share", "p", "p_holm", "verdict",
+    "claim", "key", "what", "column", "primary", "predicted", "seeds", "effect", "low", "high", "share", "p", "p_holm",
+    "verdict",
 ]  # fmt: skip
 
 
@@ -70,6 +84,7 @@ def verdicts(effects: pd.DataFrame, declared: ClaimSet) -> pd.DataFrame:
         sign = int(first["predicted"])
         row = {
             "claim": key,
+            "key": first["key"],
             "what": what,
             "column": first["column"],
             "primary": primary,
@@ -165,11 +180,10 @@ def qualified(claim: Claim, of_claim: pd.DataFrame) -> list[str]:
     Args:
         of_claim: the rows of `verdicts` of this claim.
     """
-    named = {each.key: each.what for each in (*claim.plotted, *claim.secondary, *claim.later) if each.key}
     found = []
     for clause in claim.qualification.split("; ") if claim.qualification else []:
         keys = re.findall(r"{(.+?)}", clause)
-        rows = {key: of_claim[of_claim["what"] == named[key]] for key in keys}
+        rows = {key: of_claim[of_claim["key"] == key] for key in keys}
         if any(each.empty for each in rows.values()):
             continue
         for key, each in rows.items():

@@ -101,6 +101,19 @@ class Predictions:
             raise IncompleteError("the probability of the true class is not published of a study with draws")
         return self.truth[place].double()
 
+    def overlap(self, ensemble: str, split: str = "validation", view: str = "clean") -> Tensor:
+        """The IoU of the masks of an ensemble's teachers on each image of the fixed sample, float64 (M,).
+
+        Raises:
+            IncompleteError: no such ensemble, view or split.
+        """
+        if ensemble not in self.ensembles or split not in SPLITS or view not in self.views:
+            raise IncompleteError(
+                f"no overlap of {ensemble!r} on {view!r} {split!r} images; choose from {', '.join(self.ensembles)}"
+            )
+        places = self.ensembles.index(ensemble), list(SPLITS).index(split), self.views.index(view)
+        return self.iou[places].double()
+
     def _place(self, run: str, view: str) -> tuple[int, int]:
         if run not in self.runs or view not in self.views:
             raise IncompleteError(f"no predictions of {run!r} on {view!r} views; choose from {', '.join(self.runs)}")

@@ -30,15 +30,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import safetensors.torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from kdnb.errors import DamagedResultsError, IncompleteError
 from kdnb.evidence import claims, integrity, judging
 from kdnb.evidence.claims import ClaimSet
+from kdnb.evidence.effects import Effect
+from kdnb.evidence.estimands import Index
 from kdnb.evidence.predictions import Predictions, unpack
+from kdnb.evidence.table import select
 from kdnb.paths import CHECKOUT
 from kdnb.study.profile import Profile, explain
 from kdnb.training import models
@@ -250,6 +255,59 @@ class Results:
     def verdicts(self) -> pd.DataFrame:
         """`kdnb.evidence.judging.verdicts` of the effects, and ``scale``."""
         return judging.verdicts(self.effects, self.claim_set).assign(scale=self.scale)
+
+    def effect(self, key: str) -> Effect:
+        """The effect of the estimand of that key in each seed, as ``K4`` or ``K4.chance``; without values where these results
+        lack what it needs.
+
+        Raises:
+            KeyError: no declared claim has such an estimand.
+        """
+        _, estimand = claims.find(key)
+        each = (estimand.in_seed(self._index, seed) for seed in self.seeds)
+        return Effect(key, estimand.what, tuple(value for value in each if value is not None), estimand.predicted or 0)
+
+    def answers(self, run: str, view: str = "clean", split: str = "validation") -> NDArray[np.int64]:
+        """The class that a run or ensemble predicts of each image, (seeds, images), as `Predictions.answers`."""
+        return np.stack([self.predictions(seed).answers(run, view, split).numpy() for seed in self.seeds])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """the true classes of the validation images, (images,)"""
+        return self.predictions(self.seeds[0]).labels.numpy()
+
+    def probability(self, run: str, view: str = "clean") -> NDArray[np.float64]:
+        """The probability that a run or ensemble gives the true class of each validation image, (seeds, images), as
+        `Predictions.probability`."""
+        return np.stack([self.predictions(seed).probability(run, view).numpy() for seed in self.seeds])
+
+    def overlap(self, ensemble: str, split: str = "validation", view: str = "clean") -> NDArray[np.float64]:
+        """The IoU of the masks of an ensemble's teachers on each image of the fixed sample, (seeds, images): maps of the
+        predicted class, threshold 0.4.
+
+        Raises:
+            IncompleteError: no such ensemble, view or split.
+        """
+        return np.stack([self.predictions(seed).overlap(ensemble, split, view).numpy() for seed in self.seeds])
+
+    def measured(self, run: str, measure: str, **columns: str) -> NDArray[np.float64]:
+        """A measure of a run or ensemble in the table, (seeds,); on clean validation images in its textbook form, unless
+        `columns` say otherwise.
+
+        Raises:
+            IncompleteError: the table has not one such row for each seed.
+        """
+        asked = {"form": "textbook", "split": "validation", "view": "clean", "against": "", "method": ""} | columns
+        rows = select(self.table, run=run, measure=measure, **asked)
+        if rows["seed"].tolist() != list(self.seeds):
+            raise IncompleteError(
+                f"the table has {len(rows)} rows of {measure} of {run} ({asked}), not one for each seed"
+            )
+        return rows["value"].to_numpy()
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index(self.table)
 
     @cached_property
     def explorer(self) -> Explorer:

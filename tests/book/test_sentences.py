@@ -188,8 +188,7 @@ def test_the_papers_tables_are_said_as_they_are() -> None:
     assert "4 of 4 data sets" in sentences.paper_affinity()
 
 
-def test_the_exploratory_seeds_and_the_smallest_profile_are_said() -> None:
-    assert "2 of 2 seeds" in sentences.exploratory()
+def test_the_smallest_profile_is_said() -> None:
     assert "51 networks" in sentences.smallest()
 
 

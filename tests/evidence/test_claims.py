@@ -10,7 +10,7 @@ import pytest
 from kdnb.evidence import across, claims, estimands, judging, paper, results, statistics
 from kdnb.evidence.table import COLUMNS
 
-K, C = claims.SETS["K"], claims.SETS["C"]
+K = claims.SETS["K"]
 
 
 def test_ten_claims_are_declared_and_nine_have_one_primary():
@@ -318,7 +318,7 @@ def test_what_half_images_lose_is_lost_information_and_divergence():
 def effects_of(values):
     """Rows as `judging.effects` gives them, of the primaries: key → an effect for each seed."""
     rows = [
-        (key, R[key].primary.what, claims.FACTOR, True, seed, effect, R[key].primary.predicted or 0,
+        (key, key, R[key].primary.what, claims.FACTOR, True, seed, effect, R[key].primary.predicted or 0,
          effect * (R[key].primary.predicted or 0) > 0)
         for key, effects in values.items()
         for seed, effect in enumerate(effects, start=10)
@@ -521,29 +521,3 @@ def test_the_ladder_was_declared_of_effects_that_its_rungs_can_have():
     effect = next(rung.effect for rung in claims.LADDER if rung.effect.key == "F5.pure")
     table = pd.DataFrame(rows_for(effect, 10, told_apart), columns=list(COLUMNS))
     assert effect.in_seed(estimands.Index(table), 10) == pytest.approx(0.5 * (1 + 8) / 2)
-
-
-# -- the earlier claims ----------------------------------------------------------------------------------------------
-
-PUBLISHED = {
-    "C1": (-0.0500, -0.0501),
-    "C2": (0.008941, 0.015288),
-    "C3": (-0.1760, -0.1865),
-    "C4": (0.0535, 0.0459),
-    "C5": (0.0176, 0.0097),
-    "C6": (0.302209, 0.272982),
-    "C7": (0.0256, 0.0153),
-    "C8": (0.0169, 0.0149),
-}
-"""as the pages showed them before the results got their present form"""
-
-
-def test_the_two_exploratory_seeds_say_what_they_always_said():
-    found = results.read(results.home() / "cpu-scratch")
-    assert found.claim_set is C
-    assert found.exploratory
-    effects = found.effects[found.effects["primary"]]
-    for key, expected in PUBLISHED.items():
-        shown = effects[effects["claim"] == key].sort_values("seed")["effect"]
-        np.testing.assert_allclose(shown, expected, atol=1e-5)
-    assert set(found.verdicts.loc[found.verdicts["primary"], "verdict"]) == {"inconclusive"}

@@ -326,20 +326,6 @@ def test_specifications_hold_the_tables_overlap_among_all_others(table, grid, st
     assert len(found) == 2 * 9 * 4 * 3 * 2
 
 
-def test_the_earlier_claims_have_an_effect_in_every_seed(table):
-    declared = claims.SETS["C"]
-    effects = judging.effects(table, declared)
-    asked = {claim.key for claim in declared.claims} - {"C8"}  # of one and three teachers, which this grid lacks
-    assert set(effects["claim"]) == asked
-    assert effects.groupby("seed")["what"].nunique().nunique() == 1
-    accuracy = [
-        value(table, seed=1, run=run, measure="accuracy", view="clean", split="validation")
-        for run in ("T1s_T2s_Ss", "T1w_T2w_Sw")
-    ]
-    (found,) = effects[(effects["claim"] == "C5") & (effects["seed"] == 1)]["effect"]
-    assert found == pytest.approx(accuracy[0] - accuracy[1])
-
-
 def test_cells_that_a_table_lacks_give_no_effect():
     empty = pd.DataFrame(columns=list(tables.COLUMNS))
     assert judging.effects(empty, claims.SETS["K"]).empty

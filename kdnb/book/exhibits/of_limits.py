@@ -77,27 +77,6 @@ def suspects(found: Results) -> Exhibit:
     return Exhibit("suspects", shown, caption, "What else augmentation moves")
 
 
-def exploratory() -> Exhibit:
-    """The two seeds that were seen before the paper's claims were declared, by the claims that they were judged by."""
-    found = results.read(results.home() / "cpu-scratch")
-    rows = {}
-    for claim in found.claim_set.claims:
-        if claim.primary is None:
-            continue
-        group = select(found.effects, claim=claim.key, what=claim.primary.what)
-        rows[claim.key] = {
-            "our reading of the abstract": html.escape(claim.statement),
-            "what decided": html.escape(claim.primary.what),
-            "predicted": {1: "+", -1: "−"}[claim.primary.predicted or 1],
-        } | {f"seed {seed}": signed(effect) for seed, effect in zip(group["seed"], group["effect"], strict=True)}
-    caption = (
-        "The exploratory seeds, profile cpu-scratch: teachers from fresh weights, judged by C1 to C8. No verdict is "
-        "drawn from them."
-    )
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    return Exhibit("exploratory", frame, caption, "Exploratory seeds", card(found, "kdnb.book.exhibits.exploratory"))
-
-
 def elsewhere(found: Results, profile: str, dataset: str = "") -> Exhibit:
     """What decides each claim in an exploratory study of other images or networks, beside the page's results and the paper.
 
