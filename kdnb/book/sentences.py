@@ -13,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from kdnb.book.cards import seeds_in_words
+from kdnb.book.words import Said
 from kdnb.errors import IncompleteError
 from kdnb.evidence import judging, overlap, paper, results
 from kdnb.evidence.claims import FACTOR, PLOTTED, Claim
@@ -30,15 +31,6 @@ SEEDS_FOR_HOLM = 8
 """that nine primaries need: the least p of seven is 1/128, and nine times that is beyond 0.05"""
 MANY, AN_END = 20, 0.1
 """ways to measure from which an end can be spoken of, and the share of them that it has"""
-
-
-class Said(str):
-    """Markdown that a notebook shows as text."""
-
-    __slots__ = ()
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
 
 
 P = ParamSpec("P")

@@ -94,11 +94,12 @@ def test_plumbing_is_found(source):
     assert not plumbing("import numpy as np\nfrom kdnb.evidence import measures")
 
 
-def test_cells_whose_code_is_hidden_are_one_call(notebook):
-    """What a page says without showing how is in tested functions."""
+def test_cells_whose_code_is_hidden_name_effects_and_say_one_thing(notebook):
+    """What a page says: effects by their names, then one call."""
     for cell in notebook.cells:
         if cell.cell_type == "code" and "remove-input" in tags(cell):
-            (call,) = ast.parse(cell.source).body
+            *named, call = ast.parse(cell.source).body
+            assert all(isinstance(each, ast.Assign) for each in named), cell.source
             assert isinstance(call.value, ast.Call), cell.source
 
 
@@ -188,6 +189,10 @@ def test_no_measured_number_is_typed(page, notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             assert typed_numbers(cell.source) == []
+        elif "remove-input" in tags(cell):
+            constants = (each.value for each in ast.walk(ast.parse(cell.source)) if isinstance(each, ast.Constant))
+            said = [each for each in constants if isinstance(each, str) and " " in each]
+            assert [number for each in said for number in typed_numbers(each)] == []
 
 
 @pytest.mark.parametrize(
