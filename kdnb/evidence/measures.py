@@ -10,7 +10,6 @@ A measure of one's own is a function that `register` names.
 Raises, in all functions: ValueError where shapes do not fit, where there is no image, or where a logit is not finite.
 """
 
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb import source
+from kdnb import registry
 from kdnb.errors import ProfileError
 
 BATCH = 128
@@ -395,7 +394,7 @@ class OwnMeasure:
             raise ProfileError(f"the measure {self.name!r} fails: {type(error).__name__}: {error}") from error
 
 
-_own: dict[str, OwnMeasure] = {}
+_measures = registry.Registry[OwnMeasure | None]("a measure", dict.fromkeys(NAMES), "_")
 
 
 def register(
@@ -425,10 +424,7 @@ def register(
         ProfileError: a name of the package, or one that is none; a measure of fidelity that sees one network; a function
             without source and version.
     """
-    if name in NAMES:
-        raise ProfileError(f"{name!r} is a measure of the package; register yours by another name")
-    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name):
-        raise ProfileError(f"a measure cannot be called {name!r}; use small letters, digits and underscores")
+    _measures.require_free(name)
     if of not in ("network", "student") or fidelity not in (-1, 0, 1):
         raise ProfileError(
             f"{name!r} is of {of!r} with fidelity {fidelity!r}; choose network or student, and −1, 0 or 1"
@@ -437,8 +433,8 @@ def register(
         raise ProfileError(f"{name!r} sees one network and cannot measure fidelity; register it with of='student'")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        identity = source.identity(function, name, f"{of} {fidelity}", version)
-        _own[name] = OwnMeasure(name, function, of, fidelity, identity)
+        identity = registry.identity(function, name, f"{of} {fidelity}", version)
+        _measures.add(name, OwnMeasure(name, function, of, fidelity, identity), identity)
         return function
 
     return decorate
@@ -446,4 +442,4 @@ def register(
 
 def registered() -> Mapping[str, OwnMeasure]:
     """The measures that somebody registered, by name."""
-    return dict(_own)
+    return {name: each for name, each in _measures.own.items() if each is not None}

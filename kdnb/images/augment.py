@@ -44,6 +44,7 @@ import math
 import re
 import runpy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -54,7 +55,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnb import source
+from kdnb import registry
 from kdnb.errors import ProfileError
 from kdnb.images import operations, randaugment
 from kdnb.images.counter import Purpose, Stream
@@ -165,26 +166,16 @@ def recipe(name: str) -> "Recipe | OwnRecipe":
     Raises:
         ProfileError: no such recipe.
     """
-    if name in _NAMED:
-        return _NAMED[name]
-    if name in _own:
-        return _own[name]
     if name.startswith("dial:"):
-        try:
+        with suppress(ValueError):
             return dial(float(name.removeprefix("dial:")))
-        except ValueError:
-            pass
-    known = ", ".join([*_NAMED, *_own])
-    raise ProfileError(
-        f"no augmentation {name!r}; choose from {known}, and dial:S with S from 0 to 1, or register your own in a file that "
-        "the profile names under recipes"
-    )
+    return _recipes[name]
 
 
 def symbol(name: str) -> str:
     """How the names of runs write a recipe: ``w`` for weak, ``s`` for strong, ``c`` for clean, else its name."""
-    if name in _own:
-        return _own[name].symbol
+    if name in _recipes.own:
+        return _recipes.own[name].symbol
     return _SYMBOLS.get(name, name.replace(":", ""))
 
 
@@ -204,11 +195,9 @@ class OwnRecipe:
     """how many uniform draws an image gets"""
     symbol: str
     """how the names of runs write it"""
-    identity: str
-    """what tells it from others of its name: part of every run's id that is trained with it"""
 
 
-_own: dict[str, OwnRecipe] = {}
+_recipes = registry.Registry["Any"]("an augmentation", _NAMED, also=", and dial:S with S from 0 to 1")
 
 
 def register(name: str, *, draws: int, symbol: str | None = None, version: str | None = None) -> Callable[[View], View]:
@@ -234,14 +223,13 @@ def register(name: str, *, draws: int, symbol: str | None = None, version: str |
         ProfileError: a name or symbol of the package or of another recipe, or one that cannot stand in the names of runs; fewer
             than no draws; a function without source and version.
     """
-    if name in _NAMED or name.startswith("dial"):
+    if name.startswith("dial"):
         raise ProfileError(f"{name!r} is an augmentation of the package; register yours by another name")
-    if not re.fullmatch("[a-z][a-z0-9-]{0,39}", name):
-        raise ProfileError(f"an augmentation cannot be called {name!r}; use small letters, digits and hyphens")
+    _recipes.require_free(name)
     written = name if symbol is None else symbol
     if not re.fullmatch("[A-Za-z0-9-]+", written):
         raise ProfileError(f"the symbol {written!r} cannot stand in the names of runs; use letters and digits")
-    if written in _SYMBOLS.values() or any(written == own.symbol for own in _own.values() if own.name != name):
+    if written in _SYMBOLS.values() or any(written == own.symbol for own in _recipes.own.values() if own.name != name):
         raise ProfileError(f"the symbol {written!r} of {name!r} belongs to another augmentation; choose another")
     if draws < 0:
         raise ProfileError(
@@ -249,7 +237,8 @@ def register(name: str, *, draws: int, symbol: str | None = None, version: str |
         )
 
     def decorate(view: View) -> View:
-        _own[name] = OwnRecipe(name, view, draws, written, source.identity(view, name, draws, version))
+        identity = registry.identity(view, name, draws, version)
+        _recipes.add(name, OwnRecipe(name, view, draws, written), identity)
         _checked.discard(name)
         return view
 
@@ -257,8 +246,9 @@ def register(name: str, *, draws: int, symbol: str | None = None, version: str |
 
 
 def registered_identity(name: str) -> str:
-    """What tells a user's recipe from others of its name; empty for a recipe of the package."""
-    return _own[name].identity if name in _own else ""
+    """What tells a user's recipe from others of its name, part of the id of every run that is trained with it; empty for a
+    recipe of the package."""
+    return _recipes.identity(name)
 
 
 def load_recipes(path: str | Path) -> None:

@@ -8,6 +8,7 @@ name                    images
 ``cifar100-<n>``        n training images a class, the full test set; ``digits-<n>`` likewise
 ``cifar100-imb<f>``     long-tailed: class c keeps ⌊500·(1/f)^(c/99)⌋ training images (Cao et al. 2019), the full test set
 ``…-rest``              behind either: the training images that this subset leaves out, the same test set
+any other               as `register` was given; its subsets likewise
 ``imagefolder:<path>``  your own: ``<path>/train/<class>/*`` and ``<path>/{test,val,validation}/<class>/*``, or what two lists
                         name (`kdnb.scale.listing`)
 ======================  ================================================================================================
@@ -48,8 +49,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kdnb import atomic
-from kdnb.errors import DataError, in_one_line
+from kdnb import atomic, registry
+from kdnb.errors import DataError, ProfileError, in_one_line
 from kdnb.images import readers
 from kdnb.images.readers import Content, FolderSource, Listing, ZipSource
 from kdnb.images.readers import Split as Split
@@ -146,14 +147,10 @@ def load(
         raise DataError(f"a list of validation images ({validation_list}) goes with an image folder, not with {name!r}")
     if streamed and not own:
         raise DataError(f"streamed is for image folders; {name!r} fits in memory, leave it out")
-    match = re.fullmatch(r"(cifar100|digits)-(?:(\d+)|imb(\d+))(-rest)?", name)
+    match = re.fullmatch(rf"({'|'.join(_whole)})-(?:(\d+)|imb(\d+))(-rest)?", name)
     if draws is not None and not (match and match[2] and not match[4] and train_list is None):
         raise DataError(f"draws are of a subset of n images a class, as cifar100-50, not of {name!r}")
-    if name == "digits":
-        dataset = _digits()
-    elif name == "cifar100":
-        dataset = _cifar100(folder)
-    elif draws is not None and match is not None:
+    if draws is not None and match is not None:
         dataset = _draw(name, match, folder, draws, split_seed)
     elif match is not None:
         dataset = _subset(name, match, folder, train_list, split_seed)
@@ -167,10 +164,7 @@ def load(
         else:
             dataset = _imagefolder(name, path, side, lists)
     else:
-        raise DataError(
-            f"no data set {name!r}; choose from digits, cifar100, cifar100-<images a class>, "
-            "cifar100-imb<factor>, these with -rest, and imagefolder:<path>"
-        )
+        dataset = _named(name)(folder)
     if len(dataset.train) < 2:
         raise DataError(f"{name} has {len(dataset.train)} training image; batch normalisation needs two at least")
     if len(dataset.classes) < 2:
@@ -309,6 +303,55 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+# -- by name ---------------------------------------------------------------------------------------------------------
+
+Load = Callable[[Path], Dataset]
+"""the data root → a whole data set"""
+
+_whole = registry.Registry[Load](
+    "a data set",
+    {"digits": lambda root: _digits(), "cifar100": lambda root: _cifar100(root)},
+    also=", cifar100-<images a class>, cifar100-imb<factor>, these with -rest, and imagefolder:<path>",
+)
+
+
+def register(name: str) -> Callable[[Load], Load]:
+    """Registers a function as the data set `name`, as a decorator; its subsets of n images a class, with ``-rest`` and with
+    draws, come with it::
+
+        @register("noise")
+        def noise(root):
+            images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)
+            ...
+            return Dataset("noise", classes, train, validation, mean, std)
+
+    The function must give the same images each time: a run's id has their content hash, and a task that finds another refuses
+    to train.
+
+    Raises:
+        ProfileError: a name of the package, or one that cannot be one.
+    """
+    _whole.require_free(name)
+
+    def decorate(load: Load) -> Load:
+        _whole.add(name, load)
+        return load
+
+    return decorate
+
+
+def is_known(name: str) -> bool:
+    """Whether this process has a data set of that name, or one that it is a subset of."""
+    return ":" in name or any(name == each or name.startswith(f"{each}-") for each in _whole)
+
+
+def _named(name: str) -> Load:
+    try:
+        return _whole[name]
+    except ProfileError as error:
+        raise DataError(str(error)) from None
+
+
 # -- digits ----------------------------------------------------------------------------------------------------------
 
 
@@ -381,7 +424,7 @@ def _subset(name: str, match: re.Match[str], root: Path, train_list: str | Path 
         raise DataError(
             f"{name} is not known: long tails are of cifar100, with a factor from 1 to 500, as cifar100-imb100"
         )
-    full = _cifar100(root) if base == "cifar100" else _digits()
+    full = _named(base)(root)
     if train_list is not None:
         index = _from_list(full.train, find_list(train_list, root), full.classes)
     else:
@@ -429,7 +472,7 @@ def _draw(name: str, match: re.Match[str], root: Path, draws: Draws, split_seed:
         raise DataError(f"{name}: {draws.together} of {count} draws cannot be one; leave at least one to be judged on")
     if isinstance(number, int) and not 0 <= number < count:
         raise DataError(f"{name} has no draw {number}: its {count} draws are 0 to {count - 1}")
-    full = _cifar100(root) if match[1] == "cifar100" else _digits()
+    full = _named(match[1])(root)
     own: list[int] = []
     others: list[int] = []
     for label, members in enumerate(_ranked(full, split_seed)):

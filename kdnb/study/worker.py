@@ -268,7 +268,8 @@ def _why_not(error: RuntimeError | MemoryError | TypeError, specs: Sequence[RunS
 
 
 def _register(task: Task) -> None:
-    if not all(_is_registered(spec) for spec in task.specs):
+    used = (task.dataset, task.observed or task.dataset)
+    if not all(map(_is_registered, task.specs)) or not all(datasets.is_known(each.name) for each in used):
         for path in task.recipes:
             augment.load_recipes(path)
     for spec in task.specs:

@@ -34,7 +34,6 @@ A kind of one's own is a function that `register` names; an objective can be of 
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -44,7 +43,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
-from kdnb import source
+from kdnb import registry
 from kdnb.devices import doubled
 from kdnb.errors import ProfileError
 from kdnb.training.strict import Strict
@@ -164,14 +163,7 @@ def kind_of(name: str) -> Kind:
     Raises:
         ProfileError: no such kind.
     """
-    if name in KINDS:
-        return KINDS[name]
-    if name in _own:
-        return _own[name].kind
-    raise ProfileError(
-        f"no kind of objective {name!r}; choose from {', '.join([*KINDS, *_own])}, or register your own in a file that the "
-        "profile names under recipes"
-    )
+    return _kinds[name]
 
 
 # -- a kind of one's own ---------------------------------------------------------------------------------------------
@@ -180,13 +172,7 @@ OwnAnswer = Callable[[Tensor, Tensor], Tensor]
 """(a teacher's logits (N, K), labels (N,)) → the logits (N, K) that stand in their place"""
 
 
-@dataclass(frozen=True)
-class _Own:
-    kind: Kind
-    identity: str
-
-
-_own: dict[str, _Own] = {}
+_kinds = registry.Registry("a kind of objective", KINDS)
 
 
 def register(
@@ -215,14 +201,11 @@ def register(
     Raises:
         ProfileError: a name of the package, or one that cannot stand in a profile; a function without source and version.
     """
-    if name in KINDS:
-        raise ProfileError(f"{name!r} is a kind of objective of the package; register yours by another name")
-    if not re.fullmatch("[a-z][a-z0-9-]{0,39}", name):
-        raise ProfileError(f"a kind of objective cannot be called {name!r}; use small letters, digits and hyphens")
+    _kinds.require_free(name)
 
     def decorate(answer: OwnAnswer) -> OwnAnswer:
         kind = Kind(_checked(name, answer), standardises=standardises, matched=matched)
-        _own[name] = _Own(kind, source.identity(answer, name, (standardises, matched), version))
+        _kinds.add(name, kind, registry.identity(answer, name, (standardises, matched), version))
         return answer
 
     return decorate
@@ -254,7 +237,7 @@ def _checked(name: str, answer: OwnAnswer) -> Answer:
 
 def registered_identity(name: str) -> str:
     """What tells a user's kind of objective from others of its name; empty for a kind of the package."""
-    return _own[name].identity if name in _own else ""
+    return _kinds.identity(name)
 
 
 def answers(

@@ -48,7 +48,8 @@ def perform(command, capsys):
 @pytest.fixture
 def followed(tmp_path, monkeypatch, capsys):
     """command → what it printed, and what the page says that it prints"""
-    for module, name in ((augment, "_own"), (objectives, "_own"), (measures, "_own"), (claims, "_own_sets")):
+    registries = ((each, "own") for each in (augment._recipes, objectives._kinds, measures._measures))
+    for module, name in (*registries, (claims, "_own_sets")):
         monkeypatch.setattr(module, name, {})
     monkeypatch.setattr(augment, "_checked", set())
     monkeypatch.chdir(tmp_path)

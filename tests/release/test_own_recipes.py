@@ -46,7 +46,7 @@ observe: {maps: 16, train_sample: 20}
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch):
-    monkeypatch.setattr(augment, "_own", {})
+    monkeypatch.setattr(augment._recipes, "own", {})
     monkeypatch.setattr(augment, "_checked", set())
 
 

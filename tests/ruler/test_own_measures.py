@@ -13,7 +13,7 @@ from kdnb.ruler import curves
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch):
-    monkeypatch.setattr(measures, "_own", {})
+    monkeypatch.setattr(measures._measures, "own", {})
     monkeypatch.setattr(claims, "_own_sets", {})
 
 

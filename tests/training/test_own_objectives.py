@@ -38,7 +38,7 @@ observe: {maps: 16, train_sample: 20}
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch):
-    monkeypatch.setattr(objectives, "_own", {})
+    monkeypatch.setattr(objectives._kinds, "own", {})
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def test_an_unknown_kind_is_an_error_with_the_list(own_profile):
 def test_a_worker_registers_it_itself_and_refuses_another(own_profile, tmp_path, monkeypatch):
     planned = grid.plan(profiles.load(str(own_profile)))
     store = Store(tmp_path / "store")
-    monkeypatch.setattr(objectives, "_own", {})  # as in a process that has just begun
+    monkeypatch.setattr(objectives._kinds, "own", {})  # as in a process that has just begun
     execute.execute(planned.study, store, Resources(device="cpu", threads=1), bar=False).require_complete()
     (own_profile.parent / "corrected.py").write_text(CORRECTED.replace('"corrected")', '"corrected", matched=False)'))
-    monkeypatch.setattr(objectives, "_own", {})
+    monkeypatch.setattr(objectives._kinds, "own", {})
     task = execute.tasks(planned.study, Store(tmp_path / "other"))[0][-1]
     with pytest.raises(ProfileError, match="the objective 'corrected' is another than when the study was planned"):
         worker.run_task(task)
