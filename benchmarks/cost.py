@@ -74,7 +74,7 @@ def trained(grid: Study, dataset: Dataset, role: str) -> dict[str, float]:
     timed = whole[:1] if role == "teachers" else whole
     networks = untrained(grid, timed, dataset)
     short = [s.model_copy(update={"train": s.train.model_copy(update={"epochs": 2})}) for s in timed]
-    results = train.train(short, dataset, networks, devices.choose("auto"), untrained=networks)
+    results = train.train(short, dataset, networks, devices.choose("auto"), stand_ins={"untrained": networks})
     epoch = sum(result.log[-1]["seconds"] for result in results.values() if isinstance(result, train.Trained))
     by_id = {run.spec.id: run.spec for run in grid.runs}
     rate = flops(timed, dataset, by_id) / max(spec.train.epochs for spec in timed) / epoch

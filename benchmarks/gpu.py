@@ -99,7 +99,7 @@ def lockstep(
     if compiled:
         for learner in learners:
             setattr(learner.network, "forward", torch.compile(learner.network.forward))  # noqa: B010
-    bank = train._TeacherBank(teachers, {}, {source for each in learners for source in each.sources})
+    bank = train._TeacherBank({"": teachers}, {source for each in learners for source in each.sources})
     steps = train._Steps(learners, bank)
     steps._recorder = recorder
     done = 0

@@ -71,7 +71,7 @@ def on(device, networks):
 def trained(specs, six, networks, device, **more):
     teachers = on(device, networks)
     more = {"record": True} | more
-    return train.train(specs, six, teachers, device, untrained=on(device, networks), **more)
+    return train.train(specs, six, teachers, device, stand_ins={"untrained": on(device, networks)}, **more)
 
 
 def apart(a, b):

@@ -103,15 +103,15 @@ def work(spec: RunSpec, dataset: Dataset) -> float:
     return 3.0 * once * len(dataset.train) * spec.train.epochs
 
 
-def passes(spec: RunSpec) -> set[tuple[str, str, bool]]:
-    """What the teachers of a run must answer in each batch: (teacher, side or empty, whether it is untrained)."""
+def passes(spec: RunSpec) -> set[tuple[str, str, str]]:
+    """What the teachers of a run must answer in each batch: (teacher, side or empty, who stands in for it or empty)."""
     if spec.objective is None:
         return set()
-    teacher_input = kind_of(spec.objective.kind).teacher_input
-    if teacher_input == "halves":
-        return {(teacher, side, False) for teacher in spec.teachers for side in SIDES}
+    kind = kind_of(spec.objective.kind)
+    if kind.teacher_input == "halves":
+        return {(teacher, side, "") for teacher in spec.teachers for side in SIDES}
     sides = spec.objective.sides or ("",) * len(spec.teachers)
-    return {(teacher, side, teacher_input == "untrained") for teacher, side in zip(spec.teachers, sides, strict=True)}
+    return {(teacher, side, kind.stand_in) for teacher, side in zip(spec.teachers, sides, strict=True)}
 
 
 @cache

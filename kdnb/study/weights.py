@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -18,22 +18,32 @@ from kdnb.training import models, objectives
 from kdnb.training.spec import FreshOrigin, RunSpec
 from kdnb.training.train import initial
 
+StandIn = Callable[[RunSpec, datasets.Dataset, torch.device], models.Network]
+"""(a teacher's spec, data set, device) → the network that answers in its place"""
 
-def untrained(
+
+def _untrained(spec: RunSpec, dataset: datasets.Dataset, device: torch.device) -> models.Network:
+    """Its architecture, with random weights."""
+    return initial(spec.model_copy(update={"origin": FreshOrigin()}), len(dataset.classes), dataset.side, device)
+
+
+STAND_INS: dict[str, StandIn] = {"untrained": _untrained}
+"""by name, which `kdnb.training.objectives.Kind.stand_in` gives"""
+
+
+def stand_ins(
     store: Store, specs: Sequence[RunSpec], dataset: datasets.Dataset, device: torch.device
-) -> dict[str, models.Network]:
-    """Networks of the teachers' architectures with random weights, for the objectives that listen to such."""
+) -> dict[str, dict[str, models.Network]]:
+    """The networks that answer in teachers' places, by name and the teacher's id, for the objectives that want them."""
+    kinds = {spec.id: objectives.kind_of(spec.objective.kind) for spec in specs if spec.objective}
     wanted = {
-        teacher
-        for spec in specs
-        if spec.objective and objectives.kind_of(spec.objective.kind).teacher_input == "untrained"
-        for teacher in spec.teachers
+        (kinds[spec.id].stand_in, teacher) for spec in specs for teacher in spec.teachers if kinds[spec.id].stand_in
     }
-    networks = {}
-    for teacher in sorted(wanted):
-        spec = store.entry(teacher).spec.model_copy(update={"origin": FreshOrigin()})
-        networks[teacher] = initial(spec, len(dataset.classes), dataset.side, device).eval()
-    return networks
+    found: dict[str, dict[str, models.Network]] = {}
+    for name, teacher in sorted(wanted):
+        made = STAND_INS[name](store.entry(teacher).spec, dataset, device).eval()
+        found.setdefault(name, {})[teacher] = made
+    return found
 
 
 def origins(store: Store, specs: Sequence[RunSpec], files: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:

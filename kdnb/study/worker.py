@@ -207,7 +207,7 @@ class _Pass:
             dataset,
             teachers,
             device,
-            untrained=weights.untrained(store, specs, dataset, device),
+            stand_ins=weights.stand_ins(store, specs, dataset, device),
             origins=weights.origins(store, specs, dict(self.task.files)),
             checkpoints=store.checkpoints,
             on_epoch=self.on_epoch,

@@ -132,8 +132,10 @@ class Kind:
     """What tells one kind of objective from another."""
 
     answer: Answer
-    teacher_input: Literal["whole", "half", "halves", "untrained"] = "whole"
-    """which network answers, and what it sees; halves: each teacher both, the left one first"""
+    teacher_input: Literal["whole", "half", "halves"] = "whole"
+    """what a teacher sees of a view; halves: both, the left one first"""
+    stand_in: str = ""
+    """which network answers in each teacher's place, by its name in `kdnb.study.weights.STAND_INS`; empty: the teacher"""
     standardises: bool = False
     """both sides' logits"""
     equal_pull: bool = False
@@ -152,7 +154,7 @@ KINDS: Mapping[str, Kind] = {
     "zscore-equal": Kind(_as_it_is, standardises=True, equal_pull=True),
     "class-mean": Kind(_of_the_class),
     "shuffled": Kind(_of_another_image, matched=False),  # the same answers, so the same softness
-    "untrained": Kind(_as_it_is, teacher_input="untrained"),
+    "untrained": Kind(_as_it_is, stand_in="untrained"),
     "label-smoothing": Kind(_of_the_label),
 }
 

@@ -67,7 +67,7 @@ class _Source:
 
     teacher: str
     batch_norm: str
-    untrained: bool = False
+    stand_in: str = ""
     side: Side | None = None
 
 
@@ -149,13 +149,13 @@ class _Learner:
 
 
 def _sources(objective: Objective, teachers: Sequence[str]) -> list[_Source]:
-    teacher_input = objectives.kind_of(objective.kind).teacher_input
-    if teacher_input == "half":
+    kind = objectives.kind_of(objective.kind)
+    if kind.teacher_input == "half":
         pairs = zip(teachers, objective.sides, strict=True)
         return [_Source(teacher, objective.batch_norm, side=side) for teacher, side in pairs]
-    if teacher_input == "halves":
+    if kind.teacher_input == "halves":
         return [_Source(teacher, objective.batch_norm, side=side) for teacher in teachers for side in SIDES]
-    return [_Source(teacher, objective.batch_norm, untrained=teacher_input == "untrained") for teacher in teachers]
+    return [_Source(teacher, objective.batch_norm, stand_in=kind.stand_in) for teacher in teachers]
 
 
 def initial(
@@ -209,7 +209,7 @@ def train(
     teachers: Mapping[str, models.Network],
     device: torch.device,
     *,
-    untrained: Mapping[str, models.Network] | None = None,
+    stand_ins: Mapping[str, Mapping[str, models.Network]] | None = None,
     origins: Mapping[str, Mapping[str, Tensor]] | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch | None = None,
@@ -221,7 +221,7 @@ def train(
     Args:
         specs: runs with one `group_key`.
         teachers: the networks of all teachers that the specs name, by run id; left as they are.
-        untrained: the same networks with random weights, by run id, where an objective listens to them.
+        stand_ins: by name and run id, the networks that answer in teachers' places (`kdnb.training.objectives.Kind.stand_in`).
         origins: the features that runs start from, by the run's own id, where their origin is not fresh.
         checkpoints: where the state is kept after each epoch.
         record: record steps as CUDA graphs, where the device is a CUDA device.
@@ -242,7 +242,7 @@ def train(
         )
     learners = [_start(spec, dataset, device, checkpoints, (origins or {}).get(spec.id)) for spec in specs]
     bank = _TeacherBank(
-        teachers, untrained or {}, {source for each in learners for source in each.sources + each.softness}
+        {"": teachers, **(stand_ins or {})}, {source for each in learners for source in each.sources + each.softness}
     )
     prepare = Normaliser(dataset, device, specs[0])
     images = dataset.train.to(device)
@@ -310,18 +310,18 @@ class _TeacherBank:
 
     def __init__(
         self,
-        teachers: Mapping[str, models.Network],
-        untrained: Mapping[str, models.Network],
+        networks: Mapping[str, Mapping[str, models.Network]],
         sources: set[_Source],
     ) -> None:
         self._networks: dict[_Source, models.Network] = {}
-        copies: dict[tuple[str, str, bool], models.Network] = {}
+        copies: dict[tuple[str, str, str], models.Network] = {}
         for source in sorted(sources, key=repr):
-            given = untrained if source.untrained else teachers
+            given = networks.get(source.stand_in, {})
             if source.teacher not in given:
-                kind = "untrained network" if source.untrained else "network"
-                raise ValueError(f"no {kind} is given for the teacher {source.teacher}")
-            key = (source.teacher, source.batch_norm, source.untrained)
+                raise ValueError(
+                    f"no {source.stand_in} network is given for the teacher {source.teacher}".replace("  ", " ")
+                )
+            key = (source.teacher, source.batch_norm, source.stand_in)
             if key not in copies:
                 copies[key] = teaching_copy(given[source.teacher], source.batch_norm)
             if source.side and not copies[key].any_width:

@@ -330,12 +330,12 @@ def untrained(teachers):
 
 @pytest.fixture(scope="module")
 def all_together(objectives, teachers, untrained, few_digits):
-    return train.train(list(objectives.values()), few_digits, teachers, CPU, untrained=untrained)
+    return train.train(list(objectives.values()), few_digits, teachers, CPU, stand_ins={"untrained": untrained})
 
 
 def test_every_objective_in_company_equals_itself_alone(objectives, teachers, untrained, few_digits, all_together):
     for spec in objectives.values():
-        alone = train.train([spec], few_digits, teachers, CPU, untrained=untrained)[spec.id]
+        alone = train.train([spec], few_digits, teachers, CPU, stand_ins={"untrained": untrained})[spec.id]
         assert same(alone.network, all_together[spec.id].network)
         assert without_times(alone.log) == without_times(all_together[spec.id].log)
 
@@ -364,8 +364,10 @@ def test_a_matched_objective_goes_on_from_its_checkpoint_with_the_same_softness(
 
     specs = [objectives[name] for name in ("zscore", "class-mean", "halves-different", "halves-same", "zscore-equal")]
     with pytest.raises(KeyboardInterrupt):
-        train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints, on_epoch=stop)
-    resumed = train.train(specs, few_digits, teachers, CPU, untrained=untrained, checkpoints=checkpoints)
+        train.train(
+            specs, few_digits, teachers, CPU, stand_ins={"untrained": untrained}, checkpoints=checkpoints, on_epoch=stop
+        )
+    resumed = train.train(specs, few_digits, teachers, CPU, stand_ins={"untrained": untrained}, checkpoints=checkpoints)
     for spec in specs:
         assert same(resumed[spec.id].network, all_together[spec.id].network)
         assert without_times(resumed[spec.id].log) == without_times(all_together[spec.id].log)
@@ -419,7 +421,7 @@ def test_half_views_add_a_pass_for_each_teacher_and_side_and_nothing_else_adds_a
             for run in specs[0].teachers:
                 networks[run] = CountingByWidth(8, 2, [(8, 1, 1), (16, 1, 2), (32, 1, 1)], 10)
                 networks[run].passes = {}
-        train.train(specs, few_digits, given[0], CPU, untrained=given[1])
+        train.train(specs, few_digits, given[0], CPU, stand_ins={"untrained": given[1]})
         return [[network.passes for network in networks.values()] for networks in given]
 
     epochs, batches = 2, train.steps_per_epoch(70, 32)
