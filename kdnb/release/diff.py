@@ -8,11 +8,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from kdnb.evidence import judging
 from kdnb.evidence.estimands import signed
 from kdnb.evidence.results import Results, differing
 
 COLUMNS = (
-    "claim", "what", "ours", "ours_low", "ours_high", "ours_seeds", "ours_verdict",
+    "claim", "key", "what", "ours", "ours_low", "ours_high", "ours_seeds", "ours_verdict",
     "theirs", "theirs_low", "theirs_high", "theirs_seeds", "theirs_verdict", "agree",
 )  # fmt: skip
 
@@ -20,23 +21,26 @@ COLUMNS = (
 def compare(ours: Results, theirs: Results) -> pd.DataFrame:
     """A row for each estimand that either study has; columns `COLUMNS`.
 
-    ``agree`` says whether the two effects are compatible (`agreement`); empty where one study lacks the estimand.
+    Estimands are matched by key, whatever each version calls them. ``agree`` says whether the two effects are compatible (`agreement`); empty where one study lacks the estimand.
     """
-    key = ["claim", "what"]
+    key = ["claim", "key"]
     seeds = [each.effects.groupby(key, sort=False)["effect"].apply(list) for each in (ours, theirs)]
     left, right = (
-        each.verdicts.set_index(key)[["effect", "low", "high", "seeds", "verdict"]] for each in (ours, theirs)
+        each.verdicts.set_index(key)[["what", "effect", "low", "high", "seeds", "verdict"]] for each in (ours, theirs)
     )
     names = list(dict.fromkeys([*left.index, *right.index]))
     rows = []
     for name in sorted(names, key=lambda pair: pair[0]):
         row: dict[str, Any] = dict(zip(key, name, strict=True))
-        for side, found in (("ours", left), ("theirs", right)):
+        for side, found, results in (("ours", left, ours), ("theirs", right, theirs)):
             if name in found.index:
                 of = found.loc[name].to_dict()
-                row |= {side: of["effect"]} | {
-                    f"{side}_{part}": of[part] for part in ("low", "high", "seeds", "verdict")
-                }
+                of["verdict"] = of["verdict"] and judging.in_words(results.claim_set[name[0]], of["verdict"])
+                row |= (
+                    {"what": of["what"]}
+                    | {side: of["effect"]}
+                    | {f"{side}_{part}": of[part] for part in ("low", "high", "seeds", "verdict")}
+                )
         row["agree"] = agreement(seeds[0][name], seeds[1][name]) if all(name in each.index for each in seeds) else ""
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -60,7 +64,7 @@ def moved(first: Results, *again: Results) -> pd.DataFrame:
     }
     parts = []
     for study in again:
-        both = study.judged_by("K").effects.merge(there, on=["claim", "what", "seed"], suffixes=("_again", ""))
+        both = study.judged_by("K").effects.merge(there, on=["claim", "key", "seed"], suffixes=("_again", ""))
         both = both.rename(columns={"effect": "first", "effect_again": "second"})
         parts.append(both[["claim", "what", "seed", "first", "second"]].assign(profile=study.profile.name))
     rows = pd.concat(parts, ignore_index=True)

@@ -19,7 +19,7 @@ from kdnb.release import diff
 def beside(live: Results) -> Exhibit:
     """The primaries of results just made, beside the published ones of the same profile."""
     published = results.read(results.published(like=live.profile.name))
-    deciding = live.verdicts.loc[live.verdicts["primary"], ["claim", "what"]]
+    deciding = live.verdicts.loc[live.verdicts["primary"], ["claim", "key"]]
     both = diff.compare(live, published).merge(deciding).set_index("claim")
     frame = both[["what", "ours", "theirs", "agree"]].rename_axis(None)
     frame = frame.assign(**{name: frame[name].map(signed) for name in ("ours", "theirs")})
