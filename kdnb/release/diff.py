@@ -21,7 +21,8 @@ COLUMNS = (
 def compare(ours: Results, theirs: Results) -> pd.DataFrame:
     """A row for each estimand that either study has; columns `COLUMNS`.
 
-    Estimands are matched by key, whatever each version calls them. ``agree`` says whether the two effects are compatible (`agreement`); empty where one study lacks the estimand.
+    Estimands are matched by key, whatever each version calls them. ``agree`` says whether the two effects are compatible
+    (`agreement`); empty where one study lacks the estimand.
     """
     key = ["claim", "key"]
     seeds = [each.effects.groupby(key, sort=False)["effect"].apply(list) for each in (ours, theirs)]
