@@ -161,6 +161,7 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
     if sizes is not None:
         _plan_elsewhere(where, sizes, rate, "cpu" if device == "cpu" else "cuda", given)
         return
+    chosen = devices.choose(device)
     planned, store = where.plan(), where.open_store()
     study, dataset = planned.study, planned.dataset
     counts = dataset.train.labels.bincount(minlength=len(dataset.classes)).tolist()
@@ -182,7 +183,6 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
         there = [run.name for run in held if run in study.runs and run.seed == seed]
         if there:
             click.echo(f"  seed {seed}  in the store: " + ", ".join(there))
-    chosen = devices.choose(device)
     specs = {run.spec.id: run.spec for run in study.every_run}
     estimator = estimate.Estimator(planned.datasets, chosen) if probe and rate is None else None
     shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}

@@ -21,7 +21,7 @@ def choose(name: str = "auto") -> torch.device:
             device = torch.device("cuda", torch.cuda.current_device())
         else:
             torch.zeros(1, device=device).item()  # a device such as meta holds no numbers
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ProfileError(
             f"no device {name!r} here ({str(error).splitlines()[0]}); try auto, cpu, cuda or mps"
         ) from None

@@ -55,6 +55,12 @@ def test_workers_share_a_gpu_only_where_there_are_more_of_them(two_gpus):
     assert devices.sharing("cpu", 4) == 4  # they share the machine's memory
 
 
+@pytest.mark.parametrize("name", ["meta", "hpu", "xla", "cpu:-1", ""])
+def test_what_cannot_compute_is_no_device(name):
+    with pytest.raises(ProfileError, match=f"no device '{name}' here .*; try auto, cpu, cuda or mps"):
+        devices.choose(name)
+
+
 def test_without_a_gpu_workers_take_none():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
