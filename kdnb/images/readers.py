@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from kdnb import devices
 from kdnb.errors import DataError
 from kdnb.images import decode
+from kdnb.rings import ring
 
 if TYPE_CHECKING:
     from kdnb.scale.streaming import Files
@@ -401,14 +403,14 @@ def decoded(source: Source, listing: Listing, side: int, *, fit: bool) -> Conten
     """
 
     def split(part: Part) -> Split:
-        try:
-            images = torch.empty(len(part), 3, side, side, dtype=torch.uint8)
-        except RuntimeError:
+        size, memory = len(part) * 3 * side**2, ring("scale.memory")
+        if memory is not None and size > memory.capacity(torch.device("cpu")):
             raise DataError(
-                f"{source.where}: {len(part)} images at {side} pixels take {len(part) * 3 * side**2 / 1e9:,.0f} GB of memory, "
-                "more than there is; leave them on disk (dataset.streamed: true)"
-            ) from None
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+                f"{source.where}: {len(part)} images at {side} pixels take {size / 1e9:,.0f} GB of memory, more than there is; "
+                "leave them on disk (dataset.streamed: true)"
+            )
+        images = torch.empty(len(part), 3, side, side, dtype=torch.uint8)
+        with ThreadPoolExecutor(max_workers=devices.cores()) as pool:
             place = iter(range(len(part)))
             for batch in _batches(part.files, 1024):
                 for image in pool.map(lambda file: _decode(source, file, side, fit), batch):
