@@ -11,6 +11,7 @@ import sys
 
 from kdnb.study import store as stores
 from kdnb.study import worker
+from kdnb.study.resources import Resources
 from kdnb.training import checkpoint, observe
 from tests.conftest import small_profile
 
@@ -32,7 +33,7 @@ def task(store, dataset_hash):
     grid = grids.build(small_profile(ensembles=("",)), dataset_hash)
     specs = [run.spec for run in grid.runs if run.columns["student"] == "strong"]
     other = specs[0].model_copy(update={"train": specs[0].train.model_copy(update={"learning_rate": 0.02})})
-    return worker.Task((specs[0], other), grid.profile.dataset, str(store), device="cpu")
+    return worker.Task((specs[0], other), grid.profile.dataset, str(store), resources=Resources("cpu"))
 
 
 def die(*_, **__):
