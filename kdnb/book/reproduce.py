@@ -240,9 +240,12 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
 
 
 def _fold_parameters(page: Path) -> None:
-    """Folds the cell in which papermill puts the parameters, as the one with their defaults is."""
+    """Folds the cell in which papermill puts the parameters, as the one with their defaults is, and leaves out what is left of
+    progress bars: widgets that need a kernel."""
     notebook = nbformat.read(page, as_version=4)
     for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [each for each in cell.outputs if WIDGET not in each.get("data", {})]
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
     nbformat.write(notebook, page)
@@ -255,6 +258,9 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
         f"{diff.RULE}\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""the form in which a notebook keeps a widget"""
 
 LINES = 5
 """of a failed build's output that an error shows"""

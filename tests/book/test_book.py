@@ -52,8 +52,10 @@ class Page(HTMLParser):
         self.anchors |= {has[key] for key in ("id", "name") if has.get(key)}
         if tag == "a" and has.get("href"):
             self.links.append(has["href"])
-        if tag in ("script", "img", "iframe", "source") and has.get("src"):
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed") and has.get("src"):
             self.loads.append(has["src"])
+        if tag in ("image", "use", "object"):
+            self.loads += [has[key] for key in ("href", "xlink:href", "data") if has.get(key)]
         if tag == "link" and has.get("rel") in ("stylesheet", "preload", "icon", "modulepreload") and has.get("href"):
             self.loads.append(has["href"])
         if tag == "img" and not has.get("alt"):
