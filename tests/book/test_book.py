@@ -220,6 +220,18 @@ def test_a_page_loads_without_a_network_and_does_not_scroll_sideways(tab, name):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_first_visit_logs_no_error(chromium, address):
+    """With nothing in the browser's storage, as the theme keeps its mode there."""
+    context, errors = chromium.new_context(), []
+    page = context.new_page()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(f"{address}/index.html", wait_until="load")
+    page.wait_for_url("**/welcome.html")
+    page.wait_for_timeout(300)
+    context.close()
+    assert errors == []
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_no_serious_violation(tab, name, theme):

@@ -14,6 +14,7 @@ import jupytext
 import nbformat
 import papermill
 import pytest
+from jupytext.config import load_jupytext_configuration_file
 
 from kdnb.book import opening
 from kdnb.evidence import results
@@ -54,6 +55,13 @@ def test_a_notebook_is_in_step_with_its_text(page, notebook):
     text = jupytext.read(NOTEBOOKS / "markdown" / f"{page}.md")
     ours, theirs = ([(c.cell_type, c.source, tags(c)) for c in each.cells] for each in (notebook, text))
     assert ours == theirs, f"make notebooks brings {page}.ipynb up to its text"
+
+
+def test_jupytext_writes_a_page_as_it_is(page, notebook):
+    """So that jupytext --sync of an untouched page changes nothing."""
+    config = load_jupytext_configuration_file(str(ROOT / "pyproject.toml"))
+    text = (NOTEBOOKS / "markdown" / f"{page}.md").read_text(encoding="utf-8")
+    assert jupytext.writes(notebook, fmt="md:myst", config=config) == text
 
 
 def test_outputs_are_stored_for_what_is_compared(notebook):
