@@ -29,6 +29,7 @@ def execute(page: str) -> None:
     ).execute()
     notebook.metadata.pop("language_info", None)
     notebook.metadata.pop("widgets", None)
+    notebook.metadata["jupytext"].pop("text_representation", None)  # as jupytext --sync leaves it
     nbformat.validate(notebook)
     nbformat.write(notebook, NOTEBOOKS / f"{page}.ipynb")
 

@@ -6,20 +6,21 @@ An error that a user can fix is one line on standard error and exit code 2; ``--
 
 import functools
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from kdnb import __version__
+from kdnb import __version__, stopping
 from kdnb.errors import DamageError, KdnbError, ProfileError, in_one_line
-from kdnb.paths import user_path
+from kdnb.paths import is_clone, user_path
 from kdnb.progress import duration
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
     if sizes is not None:
         _plan_elsewhere(where, sizes, rate, "cpu" if device == "cpu" else "cuda", given)
         return
+    chosen = devices.choose(device)
     planned, store = where.plan(), where.open_store()
     study, dataset = planned.study, planned.dataset
     counts = dataset.train.labels.bincount(minlength=len(dataset.classes)).tolist()
@@ -182,13 +184,15 @@ def plan(where: Where, device: str, memory: str | None, probe: bool, rate: float
         there = [run.name for run in held if run in study.runs and run.seed == seed]
         if there:
             click.echo(f"  seed {seed}  in the store: " + ", ".join(there))
-    chosen = devices.choose(device)
     specs = {run.spec.id: run.spec for run in study.every_run}
+    devices.keep_to_cores()
     estimator = estimate.Estimator(planned.datasets, chosen) if probe and rate is None else None
     shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
     # A rate is that of a device elsewhere, whose memory is not known here.
     room = given or (memories.free(chosen) if rate is None else float("inf"))
     need = memories.need_of(chosen.type, specs, shapes)
+    most = given or (memories.capacity(chosen) if rate is None else room)
+    memories.require([spec for task in waiting for spec in task.specs], need, most)
     passes = [memories.split(task.specs, need, room) for task in waiting]
     costs, total = [], 0.0
     for task, parts in zip(waiting, passes, strict=True):
@@ -238,6 +242,7 @@ def _plan_elsewhere(where: Where, sizes: str, rate: float | None, device: str, g
     by_id = {run.spec.id: run.spec for run in study.every_run}
     shapes, room = {"0" * 16: shape}, given or float("inf")
     need = memories.need_of(device, by_id, shapes)
+    memories.require(list(by_id.values()), need, room)
     passes = [memories.split([run.spec for run in group], need, room) for group in study.groups()]
     costs = [cost.together([cost.of_group(part, by_id, shapes) for part in parts]) for parts in passes]
     click.echo(
@@ -306,9 +311,13 @@ def _bytes(number: float) -> str:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Groups trained at once, each on a GPU of its own where there are several.",
+    help="Groups trained at once, each on a GPU of its own where there are several, else sharing the cores it may use.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker (default: the cores, shared out).")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each worker (default: the cores that kdnb may use, shared out).",
+)
 @click.option(
     "--cluster",
     metavar="ADDRESS",
@@ -328,7 +337,7 @@ def run(
     from kdnb import devices, environment
     from kdnb.scale import cost, locks
     from kdnb.scale import memory as memories
-    from kdnb.study import execute
+    from kdnb.study import execute, weights
     from kdnb.study.resources import Resources
     from kdnb.study.store import Store
 
@@ -349,13 +358,17 @@ def run(
         click.echo(f"kdnb: warning: use {store.root} from one machine only: {warning}", err=True)
     resources = Resources(device, given, workers, threads, graphs)
     pool: AbstractContextManager[Executor | None] = nullcontext()
-    if cluster is not None:
+    specs = {run.spec.id: run.spec for run in study.every_run}
+    shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
+    if cluster is None:  # before anything is trained
+        missing = [spec for run_id, spec in specs.items() if not store.has(run_id) and not weights.packaged(run_id)]
+        room = given or memories.capacity(chosen, resources.sharing)
+        memories.require(missing, memories.need_of(chosen.type, specs, shapes), room)
+    else:
         from kdnb.scale import cluster as clusters
 
         resources = replace(resources, workers=clusters.local_workers(cluster) or 1)
         store, data_root = Store(store.root.absolute()), clusters.whole_data_root(data_root)
-        specs = {run.spec.id: run.spec for run in study.every_run}
-        shapes = {hash_: cost.Sizes.of(each) for hash_, each in planned.datasets.items()}
         pool = clusters.connect(
             cluster,
             store,
@@ -443,7 +456,11 @@ def table(where: Where, csv: Path | None, curves: bool, claims: bool) -> None:
 
 @cli.command()
 @_study_options
-@click.option("--results", type=_Path(file_okay=False), help="Folder (default: book/results/PROFILE).")
+@click.option(
+    "--results",
+    type=_Path(file_okay=False),
+    help="Folder (default: book/results/PROFILE of a clone; of an installed package, results/PROFILE here).",
+)
 @click.option("--weights/--no-weights", default=True, help="Keep the networks of the first seed, if they are small.")
 @click.option("--uncommitted", is_flag=True, help="Accept runs made with code that no commit has.")
 def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool) -> None:
@@ -453,7 +470,7 @@ def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool
 
     planned = where.plan()
     name = planned.study.profile.name
-    folder = results or published.home() / name
+    folder = results or (published.home() if is_clone() else Path("results")) / name
     written = publishing.publish(
         planned.study, where.open_store(), planned.dataset, folder, strict=not uncommitted, weights=weights
     )
@@ -513,7 +530,7 @@ def diff(ours: Path, theirs: Path | None) -> None:
 )
 @click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pages, e.g. seeds=0-4.")
 @click.option("--store", help="Folder of the runs (default: $KDNB_STORE, else in the user's data folder).")
-@click.option("--out", type=_Path(file_okay=False), help="Default: _build/reproduce/PROFILE.")
+@click.option("--out", type=_Path(file_okay=False), help="Folder (default: _build/reproduce/PROFILE, here).")
 @click.option("--timeout", type=click.IntRange(min=1), default=3600, show_default=True, help="Seconds a cell may take.")
 @click.option("--build/--no-build", default=True, help="Build the book from what came out.")
 def reproduce(
@@ -525,7 +542,7 @@ def reproduce(
     timeout: int,
     build: bool,
 ) -> None:
-    """Train what is missing, run the book's pages on it, and build the book: all of PAGES, or every page."""
+    """Train what is missing, run the book's pages on it, and build the book: all of PAGES, or every page. In a clone alone."""
     from kdnb.book import reproduce as book
 
     asked = book.parse(profile, given)
@@ -535,7 +552,7 @@ def reproduce(
 
 @cli.command()
 @click.option("--data-root", help="Folder of the data sets (default: $KDNB_DATA, else in the user's cache).")
-@click.option("--store", help="Folder of the results.")
+@click.option("--store", help="Folder of the results (default: $KDNB_STORE, else in the user's data folder).")
 def doctor(data_root: str | None, store: str | None) -> None:
     """Say what is found where, and what is missing with the command that gets it."""
     from kdnb import devices, environment
@@ -544,6 +561,7 @@ def doctor(data_root: str | None, store: str | None) -> None:
     from kdnb.study.store import Store
 
     device = devices.choose()
+    devices.keep_to_cores()
     for name, value in environment.describe(device).items():
         click.echo(f"{name:<22}{'-' if value is None else value}")
     click.echo(f"{'profiles':<22}{', '.join(profile.names())}")
@@ -564,11 +582,23 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    click.echo(f"kdnb: {message}", err=True)
+    with suppress(OSError):  # nobody listens, and the work goes on
+        click.echo(f"kdnb: {message}", err=True)
+
+
+def _open_closed_streams() -> None:
+    """Where a caller closed a standard stream: a file that is opened must not get its number, and with it what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `kdnb`."""
+    _open_closed_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     traceback = "--traceback" in arguments  # wherever it stands
     warnings.showwarning = _warn
@@ -576,7 +606,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without κ or − shows ? in their place
     try:
-        cli.main(args=[a for a in arguments if a != "--traceback"], prog_name="kdnb", standalone_mode=False)
+        with stopping.by_signals():
+            cli.main(args=[a for a in arguments if a != "--traceback"], prog_name="kdnb", standalone_mode=False)
     except KdnbError as error:
         if traceback:
             raise
@@ -593,8 +624,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         click.echo(f"kdnb: {error.format_message()}", err=True)
         sys.exit(2)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("kdnb: interrupted; the next call goes on from the last whole epoch", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        with suppress(OSError):
+            click.echo("kdnb: interrupted; the next call goes on from the last whole epoch", err=True)
+        if isinstance(error, stopping.Stopped):
+            error.end()
         sys.exit(130)
 
 

@@ -1,6 +1,9 @@
 """The processor, a CUDA device or Apple's GPU: which one is meant, who shares it, and what each of them cannot do."""
 
+import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -21,11 +24,59 @@ def choose(name: str = "auto") -> torch.device:
             device = torch.device("cuda", torch.cuda.current_device())
         else:
             torch.zeros(1, device=device).item()  # a device such as meta holds no numbers
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ProfileError(
             f"no device {name!r} here ({str(error).splitlines()[0]}); try auto, cpu, cuda or mps"
         ) from None
     return device
+
+
+MEMBERSHIP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+"""On Linux: which control groups this process is in, and where they are."""
+
+
+def control_groups(controller: str, membership: Path = MEMBERSHIP, mount: Path = GROUPS) -> Iterator[tuple[Path, int]]:
+    """The groups by which containers and batch systems limit this process, each with its version, 1 or 2. None elsewhere.
+
+    Args:
+        controller: cpu or memory.
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        top, version = (mount / controller, 1) if controllers else (mount, 2)
+        whole = top / path.strip("/")
+        for folder in (whole, *whole.parents):  # a group has no more than those that it is in
+            if folder.is_relative_to(top):
+                yield folder, version
+
+
+def cores(membership: Path = MEMBERSHIP, mount: Path = GROUPS) -> int:
+    """Cores that this process may use, at least 1: by its affinity, and by the quotas of its control groups."""
+    may_use = getattr(os, "process_cpu_count", None)  # of Python 3.13
+    if may_use is None and hasattr(os, "sched_getaffinity"):
+        may_use = lambda: len(os.sched_getaffinity(0))  # noqa: E731
+    least = float((may_use or os.cpu_count)() or 1)
+    for folder, version in control_groups("cpu", membership, mount):
+        names = ["cpu.max"] if version == 2 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        try:
+            quota, period = " ".join((folder / name).read_text(encoding="utf-8") for name in names).split()
+            if quota not in ("max", "-1"):
+                least = min(least, int(quota) / int(period))
+        except (OSError, ValueError):  # no such group here, or one without a limit
+            continue
+    return max(1, int(least))
+
+
+def keep_to_cores() -> None:
+    """Takes threads from torch where it has more than this process has cores: by itself it knows of no quota."""
+    if torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
 
 
 def take_gpu(number: int) -> None:

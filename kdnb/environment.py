@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from kdnb import devices
+
 
 class Provenance(NamedTuple):
     """What trains a network. A training that is resumed can have several."""
@@ -63,7 +65,7 @@ def describe(device: torch.device, made_by: Iterable[Provenance] = ()) -> dict[s
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _chip(device),
         "device": device.type,
-        "cores": os.cpu_count(),
+        "cores": devices.cores(),
         "threads": torch.get_num_threads(),
     }
 

@@ -11,6 +11,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 """The repository's root in a clone; an installed package has no book, notebooks or results beside it."""
 
 
+def is_clone() -> bool:
+    """Whether the package lies in its repository. What lies beside an installed package is somebody else's."""
+    return (CHECKOUT / "pyproject.toml").is_file() and (CHECKOUT / "notebooks").is_dir()
+
+
 def user_path(path: str | Path) -> Path:
     """The path, with ``~`` for the home folder of the user or of another.
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,7 @@ class Progress:
 
     def __init__(self, total: float, *, bar: bool | None = None, say: Callable[[str], None] | None = None) -> None:
         self._bar: Any = None
-        self._say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+        self._say = say or _say
         self._began = time.monotonic()
         self._total, self._done = total, 0.0
         if bar if bar is not None else shows_bar():
@@ -34,8 +35,11 @@ class Progress:
         """This much more is done."""
         self._done += work
         if self._bar is not None:
-            self._bar.set_postfix_str(label, refresh=False)
-            self._bar.update(work)
+            try:
+                self._bar.set_postfix_str(label, refresh=False)
+                self._bar.update(work)
+            except OSError:  # the terminal is gone, and the work goes on
+                self._bar, self._say = None, _say
 
     @property
     def left(self) -> float:
@@ -59,6 +63,11 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody listens, and the work goes on
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import io
 import os
 import re
 import shutil
@@ -11,7 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from kdnb import cli
+from kdnb import cli, paths
+from kdnb.book import reproduce
+from kdnb.evidence import results
+from kdnb.progress import Progress
+from kdnb.release import publish as publishing
 from kdnb.study import execute, grid
 from kdnb.study import profile as profiles
 from kdnb.study.store import Store
@@ -196,6 +201,65 @@ def test_a_full_device_is_one_line():
     assert "Traceback" not in done.stderr
 
 
+def test_an_installed_package_takes_nothing_beside_it_for_the_books_and_writes_nothing_there(
+    tmp_path, monkeypatch, capfd
+):
+    installed = tmp_path / "site-packages"
+    shutil.copytree(paths.CHECKOUT / "book" / "results" / "smoke", installed / "book" / "results" / "smoke")
+    before = everything(installed)
+    for module in (paths, results, reproduce):
+        monkeypatch.setattr(module, "ROOT" if module is reproduce else "CHECKOUT", installed)
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in (
+        (["diff", installed / "book" / "results" / "smoke"], "the published results come with the repository"),
+        (["reproduce"], "the pages come with the repository"),
+    ):
+        assert run(*arguments) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"kdnb: {said} and not with an installed package; clone it (git clone)")
+    asked = []
+    monkeypatch.setattr(publishing, "publish", lambda *given, **options: asked.append(given[3]))
+    with pytest.raises(AttributeError):  # of what was published, which is nothing here
+        run("publish", *TINY)
+    assert asked == [Path("results") / "smoke"]
+    assert everything(installed) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no POSIX shell")
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_stops_nothing_and_no_file_takes_its_number(closed, tmp_path):
+    code = f"""
+import os, sys, warnings
+from kdnb import cli
+from kdnb.progress import Progress
+
+@cli.cli.command()
+def work():
+    with open({str(tmp_path / "file")!r}, "w") as file:
+        assert file.fileno() > 2
+        print("said"), warnings.warn("said"), Progress(1).line("said"), os.write(1, b"said"), os.write(2, b"said")
+        file.write("done")
+
+cli.main(["work"])
+"""
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], check=False)
+    assert (done.returncode, (tmp_path / "file").read_text()) == (0, "done")
+
+
+def test_progress_that_nobody_can_hear_goes_on(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with Progress(2, bar=True) as heard:
+        monkeypatch.setattr(heard._bar, "update", Gone().write)
+        heard.advance(1)
+        monkeypatch.setattr(sys, "stderr", Gone())
+        heard.line("said")
+        heard.advance(1)
+    assert heard.left == 0
+
+
 def test_traceback_shows_where_an_error_came_from():
     from kdnb.errors import ProfileError
 
@@ -245,11 +309,13 @@ def test_a_plan_says_in_how_many_passes_groups_train_that_memory_cannot_hold(tmp
     arguments = ["plan", *TINY, "--store", tmp_path, "--rate", "0.001"]
     assert run(*arguments) == 0
     assert "passes" not in capfd.readouterr().out  # of a device elsewhere nothing is known
-    assert run(*arguments, "--memory", "1kB") == 0
+    assert run(*arguments, "--memory", "1kB") == 2
+    alone = float(re.search(r"a single \w+ \(resnet8.*\) needs ([\d.]+) GB of memory, and", capfd.readouterr().err)[1])
+    assert run(*arguments, "--memory", f"{alone / 1.1:.3f}GB") == 0
     told = capfd.readouterr().out
     assert re.search(r"\n  seed 0  Sw, .*, in 3 passes\n", told)
     assert "on the device for the largest pass" in told
-    assert "\npasses      6 for 2 groups, to fit 0.0 MB; results do not change\n" in told
+    assert "\npasses      6 for 2 groups, to fit 0.9 GB; results do not change\n" in told
     assert run(*arguments, "--memory", "much") == 2
     assert "'much' is no memory" in capfd.readouterr().err
 

@@ -5,6 +5,8 @@ loads nothing from elsewhere: MathJax comes from the npm registry in the version
 beside the pages. Without npm the build says so, and formulas then need the network.
 """
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
 
 from kdnb.book import measured, reference
@@ -135,6 +139,45 @@ def reach_all(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
         context["body"] = body.replace('<table class="', '<table tabindex="0" class="')
 
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+ELSEWHERE = re.compile(
+    r"(?:<(?:script|img|iframe|link|source|video|audio|object|embed|image|use)\b[^>]*?\s(?:src|srcset|(?:xlink:)?href|data)\s*=\s*"
+    r"|url\(\s*|@import\s+|\b(?:import|fetch)\s*\(?\s*|!\[[^\]]*\]\()"
+    r"[\"']?((?:https?:)?//[^\s\"'<>)]+)"
+)
+"""what a browser loads by itself from another address"""
+
+
+def not_for_a_book(notebook: dict[str, Any]) -> str:
+    """Why a page as it was saved cannot stand in a book, which has no kernel and asks nobody for anything; or nothing."""
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    if code and not outputs:
+        return "its outputs are stripped"
+    shown = [output.get("data", {}) for output in outputs]
+    if any(WIDGET in data for data in shown):
+        return "it was saved from a running notebook, and shows widgets that need a kernel"
+    texts = ["".join(data.get("text/html", "")) for data in shown]
+    texts += ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    found = next(filter(None, map(ELSEWHERE.search, texts)), None)
+    return f"it asks for {found[1]}" if found else ""
+
+
+class SavedPageError(SphinxError):
+    """A page that has to be run again before the book is built."""
+
+    category = "a page"
+
+
+def require_saved(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Raises:
+    SavedPageError: a notebook that is to be read is none for a book."""
+    for path in (Path(env.doc2path(name)) for name in docnames):
+        if path.suffix == ".ipynb" and (why := not_for_a_book(json.loads(path.read_text(encoding="utf-8")))):
+            raise SavedPageError(f"{path.name}: {why}; run it again: make notebooks PAGES={path.stem}")
+
+
 PLACEHOLDER = "https://github.com/OWNER/"
 """Begins the repository's address in _config.yml until whoever hosts the book sets it."""
 
@@ -176,6 +219,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
     app.connect("builder-inited", address)
+    app.connect("env-before-read-docs", require_saved)
     app.connect("doctree-read", move_plumbing)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("html-page-context", reach_all, priority=900)

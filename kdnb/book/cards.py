@@ -25,11 +25,13 @@ def card(found: Results, drawn_by: str) -> str:
         }
     )
     file, changed = _origin(found)
+    data = found.about["dataset"]
+    repeated = f"; {data['repeats']}" if data.get("repeats") else ""  # of seeds published earlier nobody counted
     facts = {
         "command": f"<code>{html.escape(f'kdnb reproduce --profile {file} -p seeds={seeds}')}</code>",
         "profile": html.escape(found.profile.name + changed),
         "seeds": seeds,
-        "data": html.escape(f"{found.about['dataset']['name']}, hash {found.about['dataset']['hash']}"),
+        "data": html.escape(f"{data['name']}, hash {data['hash']}{repeated}"),
         "kdnb": html.escape(__version__ + (f", runs made by commit {', '.join(commits)}" if commits else "")),
         "drawn by": _function(drawn_by),
     }

@@ -11,7 +11,7 @@ from kdnb import atomic, devices, environment
 from kdnb.errors import DamagedResultsError, IncompleteError, ProfileError
 from kdnb.evidence import results
 from kdnb.evidence.results import Results
-from kdnb.paths import user_path
+from kdnb.paths import is_clone, user_path
 from kdnb.release import publish
 from kdnb.study import execute, grid, profile
 from kdnb.study.grid import Plan, Study
@@ -96,7 +96,7 @@ def open_results(
     if lacking:
         ahead = grid.plan(settings, root=root, seeds=lacking)
         wanted = ahead.study
-        of_the_book = results.home() in folder.resolve().parents  # these are what a commit made
+        of_the_book = is_clone() and results.home() in folder.resolve().parents  # these are what a commit made
         if of_the_book:
             _require_committed(wanted, store)
         if before is not None:

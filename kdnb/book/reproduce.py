@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 
 from kdnb import devices
 from kdnb.book.opening import Parameters, open_results, parameters
@@ -50,11 +52,14 @@ def names() -> list[str]:
     """The pages, by name.
 
     Raises:
-        IncompleteError: this is not a checkout of the book.
+        IncompleteError: this is no clone of the repository.
     """
     found = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
     if not found:
-        raise IncompleteError(f"no notebooks in {ROOT / 'notebooks'}; kdnb reproduce needs a checkout of the book")
+        raise IncompleteError(
+            "the pages come with the repository and not with an installed package; clone it (git clone), and call kdnb "
+            "reproduce from there"
+        )
     return found
 
 
@@ -122,12 +127,21 @@ def reproduce(
     failed = {}
     with _kernels_of_our_own(opened), Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
         running = {page: pool.submit(_run, page, source, given, timeout) for page in chosen}
-        for page, future in running.items():
-            reason = future.result()
-            progress.advance(1, page)
-            progress.line(f"{page}: {reason or 'done'}")
-            if reason:
-                failed[page] = reason
+        try:
+            for page, future in running.items():
+                reason = future.result()
+                progress.advance(1, page)
+                progress.line(f"{page}: {reason or 'done'}")
+                if reason:
+                    failed[page] = reason
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in running.values()):
+                for kernel in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        kernel.kill()
+                time.sleep(0.1)
+            raise
     if failed:
         page, reason = next(iter(failed.items()))
         raise IncompleteError(
@@ -226,9 +240,12 @@ def _run(page: str, source: Path, parameters: dict[str, str], timeout: int) -> s
 
 
 def _fold_parameters(page: Path) -> None:
-    """Folds the cell in which papermill puts the parameters, as the one with their defaults is."""
+    """Folds the cell in which papermill puts the parameters, as the one with their defaults is, and leaves out what is left of
+    progress bars: widgets that need a kernel."""
     notebook = nbformat.read(page, as_version=4)
     for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [each for each in cell.outputs if WIDGET not in each.get("data", {})]
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
     nbformat.write(notebook, page)
@@ -241,6 +258,9 @@ def _diff_page(ours: results.Results, theirs: results.Results) -> str:
         f"{diff.RULE}\n\n{differ}\n\n```{{raw}} html\n{diff.table(ours, theirs)}\n```\n"
     )
 
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""the form in which a notebook keeps a widget"""
 
 LINES = 5
 """of a failed build's output that an error shows"""

@@ -44,7 +44,7 @@ from kdnb.evidence.effects import Effect
 from kdnb.evidence.estimands import Index
 from kdnb.evidence.predictions import Predictions, unpack
 from kdnb.evidence.table import select
-from kdnb.paths import CHECKOUT
+from kdnb.paths import CHECKOUT, is_clone
 from kdnb.study.profile import Profile, explain
 from kdnb.training import models
 
@@ -460,7 +460,16 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, t
 
 
 def home() -> Path:
-    """Where the book's results are in a checkout: ``book/results``, beside the package."""
+    """Where the book's results are in a clone: ``book/results``, beside the package.
+
+    Raises:
+        IncompleteError: the package is installed, and has none.
+    """
+    if not is_clone():
+        raise IncompleteError(
+            "the published results come with the repository and not with an installed package; clone it (git clone), and call "
+            "kdnb from there, or name their folder"
+        )
     return CHECKOUT / "book" / "results"
 
 
@@ -480,7 +489,7 @@ def published(root: str | Path | None = None, like: str = "") -> Path:
     found = [path for path in sorted(root.glob("[!.]*")) if _is_published(path)]
     found.sort(key=lambda folder: (folder.name != like, folder.name != BOOK_PROFILE, folder.name == STAND_IN))
     if not found:
-        raise IncompleteError(f"no published results in {root}; run in a checkout of the book, or name their folder")
+        raise IncompleteError(f"no published results in {root}; name their folder")
     return found[0]
 
 

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from kdnb import devices
 from kdnb.errors import DataError
 from kdnb.images import decode
+from kdnb.rings import ring
 
 if TYPE_CHECKING:
     from kdnb.scale.streaming import Files
@@ -140,8 +142,8 @@ def cifar100_pickles(folder: Path) -> Content:
     classes: tuple[str, ...] = part("meta", lambda content: tuple(content["fine_label_names"]))
 
     def images(content: dict[str, Any]) -> Split:
-        labels = torch.tensor(content["fine_labels"], dtype=torch.int64)
-        pixels = torch.from_numpy(np.array(content["data"], dtype=np.uint8)).view(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+        labels = torch.from_numpy(_integers(content, "fine_labels", np.int64))
+        pixels = torch.from_numpy(_integers(content, "data", np.uint8)).view(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
         if len(labels) != len(pixels):
             raise ValueError(f"{len(pixels)} images and {len(labels)} labels")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
@@ -152,6 +154,21 @@ def cifar100_pickles(folder: Path) -> Content:
         return Split(pixels, labels, names)
 
     return Content(classes, part("train", images), part("test", images))
+
+
+def _integers(content: dict[str, Any], name: str, kind: type[np.integer[Any]]) -> NDArray[Any]:
+    """What stands there, if that type has each of its numbers: a cast would make black of pixels from 0 to 1.
+
+    Raises:
+        ValueError: other numbers, or none.
+    """
+    given = np.array(content[name])
+    least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    if given.size and given.dtype.kind not in "iu":
+        raise ValueError(f"{name} are {given.dtype}, the first {given.flat[0]}, and no whole numbers")
+    if given.size and not least <= int(given.min()) <= int(given.max()) <= most:
+        raise ValueError(f"{name} go from {given.min()} to {given.max()}, expected {least} to {most}")
+    return given.astype(kind)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -386,14 +403,14 @@ def decoded(source: Source, listing: Listing, side: int, *, fit: bool) -> Conten
     """
 
     def split(part: Part) -> Split:
-        try:
-            images = torch.empty(len(part), 3, side, side, dtype=torch.uint8)
-        except RuntimeError:
+        size, memory = len(part) * 3 * side**2, ring("scale.memory")
+        if memory is not None and size > memory.capacity(torch.device("cpu")):
             raise DataError(
-                f"{source.where}: {len(part)} images at {side} pixels take {len(part) * 3 * side**2 / 1e9:,.0f} GB of memory, "
-                "more than there is; leave them on disk (dataset.streamed: true)"
-            ) from None
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+                f"{source.where}: {len(part)} images at {side} pixels take {size / 1e9:,.0f} GB of memory, more than there is; "
+                "leave them on disk (dataset.streamed: true)"
+            )
+        images = torch.empty(len(part), 3, side, side, dtype=torch.uint8)
+        with ThreadPoolExecutor(max_workers=devices.cores()) as pool:
             place = iter(range(len(part)))
             for batch in _batches(part.files, 1024):
                 for image in pool.map(lambda file: _decode(source, file, side, fit), batch):

@@ -20,6 +20,7 @@ from kdnb import __version__, atomic, environment
 from kdnb.errors import DamagedResultsError, IncompleteError, StoreError, in_one_line
 from kdnb.evidence import claims, integrity, measures, predictions, results, table
 from kdnb.images.datasets import Dataset
+from kdnb.images.repeats import repeats
 from kdnb.release import crate
 from kdnb.ruler import directions, specifications
 from kdnb.study import cell
@@ -182,7 +183,7 @@ def describe(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
         "profile": _without_paths(study.profile, dataset).model_dump(mode="json"),
         "recipes": registered(study.profile),
         "origins": origins,
-        "dataset": _of(dataset, study.profile),
+        "dataset": _of(dataset, study.profile) | {"repeats": str(repeats(dataset))},
     }
 
 

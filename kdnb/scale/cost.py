@@ -185,11 +185,15 @@ RUNTIME = 0.8e9
 """bytes that Python, torch and what they load take before anything is trained"""
 
 
+SAFE = 1.2
+"""times what is reckoned, to be asked for"""
+
+
 def of_worker(group: Sequence[RunSpec], by_id: Mapping[str, RunSpec], sizes: Mapping[str, Sizes]) -> float:
     """Bytes that a process needs to train a group without a device of its own, and to hold what is observed until it is
     written, rounded up by a fifth; arguments as for `of_group`."""
     needed = of_group(group, by_id, sizes)
-    return 1.2 * (RUNTIME + needed.memory + needed.disk)
+    return SAFE * (RUNTIME + needed.memory + needed.disk)
 
 
 def speed_up(study: Study, workers: int, sizes: Mapping[str, Sizes]) -> float:

@@ -20,7 +20,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from kdnb.errors import ProfileError
+from kdnb import devices
+from kdnb.errors import KdnbError, ProfileError
 from kdnb.images.datasets import Dataset
 from kdnb.scale import cost
 from kdnb.scale.cost import Sizes
@@ -102,41 +103,60 @@ def free(device: torch.device, workers: int = 1) -> float:
     return available / workers + float(psutil.Process().memory_info().rss)
 
 
-def _left_in_group(membership: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes that containers and batch systems leave to this process on Linux; infinite where none limits it."""
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return math.inf
-    left = math.inf
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            top, limit, usage, idle = mount, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            top, limit, usage, idle = (
-                mount / "memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-                "total_inactive_file",
-            )
-        else:
-            continue
-        whole = top / path.strip("/")
-        for folder in (whole, *whole.parents):  # a group has no more than those that it is in
-            if folder.is_relative_to(top):
-                left = min(left, _left_in(folder, limit, usage, idle))
-    return left
+def capacity(device: torch.device, workers: int = 1) -> float:
+    """Bytes of the device's memory, or of the machine's and the container's where it has none of its own; arguments as for
+    `free`."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[1]) / workers
+    return min(float(psutil.virtual_memory().total), _limit_of_group()) / workers
 
 
-def _left_in(folder: Path, limit: str, usage: str, idle: str) -> float:
+def require(specs: Sequence[RunSpec], need: Need, room: float) -> None:
+    """Raises:
+    KdnbError: one of the runs needs more than `room` bytes by itself. What `need` adds to be safe is not counted."""
+    if not specs:
+        return
+    largest = max(specs, key=lambda spec: need([spec]))
+    if need([largest]) > cost.SAFE * room:
+        views = f"{largest.side} pixels, " if largest.side else ""
+        raise KdnbError(
+            f"a single {largest.role} ({largest.model.name}, {views}batches of {largest.train.batch_size}) needs "
+            f"{need([largest]) / 1e9:.3g} GB of memory, and there are {room / 1e9:.3g} GB: take a smaller model, side or "
+            "batch_size, fewer --workers, or another machine"
+        )
+
+
+def _limit_of_group(membership: Path = devices.MEMBERSHIP, mount: Path = devices.GROUPS) -> float:
+    """Bytes that containers and batch systems give this process on Linux; infinite where none limits it."""
+    groups = devices.control_groups("memory", membership, mount)
+    return min((_limit(folder, version) for folder, version in groups), default=math.inf)
+
+
+def _limit(folder: Path, version: int) -> float:
     try:
-        most = float((folder / limit).read_text(encoding="utf-8").replace("max", "inf"))
-        used = float((folder / usage).read_text(encoding="utf-8"))
-        said = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+        said = (folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).read_text(encoding="utf-8")
+        return float(said.replace("max", "inf"))
     except (OSError, ValueError):  # no such group here, or one without a limit
         return math.inf
-    return max(0.0, most - used + float(said.get(idle, 0)))  # files in memory make room for what is needed
+
+
+def _left_in_group(membership: Path = devices.MEMBERSHIP, mount: Path = devices.GROUPS) -> float:
+    """Of `_limit_of_group`, what is left."""
+    groups = devices.control_groups("memory", membership, mount)
+    return min((_left_in(folder, version) for folder, version in groups), default=math.inf)
+
+
+def _left_in(folder: Path, version: int) -> float:
+    usage, idle = (
+        ("memory.current", "inactive_file") if version == 2 else ("memory.usage_in_bytes", "total_inactive_file")
+    )
+    try:
+        used = float((folder / usage).read_text(encoding="utf-8"))
+        said = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return math.inf
+    # files in memory make room for what is needed
+    return max(0.0, _limit(folder, version) - used + float(said.get(idle, 0)))
 
 
 # -- measured on a GPU -----------------------------------------------------------------------------------------------

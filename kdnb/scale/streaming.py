@@ -30,6 +30,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from kdnb import devices
 from kdnb.errors import DataError
 from kdnb.images import datasets, decode, readers
 from kdnb.images.readers import PRINT, FolderSource, Part, Split, digest, fingerprint
@@ -225,8 +226,7 @@ def decoders() -> int:
         raise DataError(f"KDNB_DECODERS is {asked!r}; expected the number of processes that decode images, as 8")
     if multiprocessing.current_process().daemon:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(asked) if asked else min(cores, MOST)
+    return int(asked) if asked else min(devices.cores(), MOST)
 
 
 def share(function: Callable[[Any], Any], pieces: Sequence[Any], ahead: int) -> Iterator[Any]:

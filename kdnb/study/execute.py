@@ -167,7 +167,12 @@ def _pool(workers: int) -> Iterator[Executor]:
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=begin_worker, initargs=(context.Value("i", 0),)
     ) as pool:
-        yield pool
+        try:
+            yield pool
+        except KeyboardInterrupt:  # of this process alone, as a scheduler sends it; what they do can be gone on with
+            for each in multiprocessing.active_children():
+                each.terminate()
+            raise
 
 
 def _result(future: Future[Outcome]) -> Outcome:

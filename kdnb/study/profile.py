@@ -534,8 +534,8 @@ def _read(content: dict[str, Any], chosen: list[str], where: str) -> None:
     for override in chosen:
         _set(content, override)
     name = content.get("recipe", "")
-    if name == own or not isinstance(readings, dict):
-        return
+    if name == own or not isinstance(readings, dict) or not isinstance(name, str):
+        return  # what is of another type is refused with the rest
     if name not in readings:
         known = ", ".join(str(each) for each in (own, *readings) if each)
         raise ProfileError(
@@ -556,7 +556,11 @@ def _set(content: dict[str, Any], override: str) -> None:
     # YAML would take what follows " #" for a comment, and ": " for a mapping, which has braces here; on a command line both are
     # part of what was typed, as of a path.
     plain = re.search(r"(^|\s)#|^\s*[^\s{\['\"].*:(\s|$)", value)
-    parsed = value if plain else _yaml(value, f"the value of {override!r}")
+    try:
+        parsed = value if plain else _yaml(value, f"the value of {override!r}")
+    except ProfileError as error:
+        hint = "; put text that holds ': ' into quotation marks" if "but got ':'" in str(error) else ""
+        raise ProfileError(f"{error}{hint}") from None
     _put(content, path, parsed, repr(override))
 
 
@@ -579,8 +583,10 @@ def explain(error: ValidationError, model: type[BaseModel] = Profile) -> str:
         known = f"; {_siblings(first['loc'], model)}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     value = first["input"]
-    shown = "" if first["type"] == "missing" or isinstance(value, Mapping | BaseModel) else f", got {value!r}"
-    return f"{where or 'the whole'}: {first['msg']}{shown}{known}{more}"
+    ours = first["type"] in ("missing", "value_error")  # the message itself says what it is about
+    whole = isinstance(value, BaseModel) or (isinstance(value, Mapping) and (ours or len(str(value)) > 60))
+    shown = "" if first["type"] == "missing" or whole else f", got {value!r}"
+    return f"{where or 'the whole'}: {first['msg'].removeprefix('Value error, ')}{shown}{known}{more}"
 
 
 def _siblings(location: tuple[int | str, ...], model: Any) -> str:

@@ -1,6 +1,5 @@
 """What a study may use to train. It changes no result, and no id knows of it."""
 
-import os
 from dataclasses import dataclass
 
 from kdnb import devices
@@ -16,7 +15,8 @@ class Resources:
     workers: int = 1
     """groups trained at once on this machine, each in a process of its own and on a GPU of its own where there are several"""
     threads: int | None = None
-    """of torch within an operation, in each worker; None: as they are, or, with several workers, the cores shared out"""
+    """of torch within an operation, in each worker; None: torch's own, no more than the cores that this process may use, or,
+    with several workers, these shared out"""
     graphs: bool = False
     """record steps as CUDA graphs, where the device has them (`kdnb.scale.graphs`)"""
 
@@ -28,4 +28,4 @@ class Resources:
     @property
     def threads_each(self) -> int | None:
         """threads of a worker, as `threads`"""
-        return self.threads or (max(1, (os.cpu_count() or 1) // self.workers) if self.workers > 1 else None)
+        return self.threads or (max(1, devices.cores() // self.workers) if self.workers > 1 else None)

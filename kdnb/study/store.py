@@ -19,6 +19,7 @@ cannot be read is an error and stays. No pickle is ever loaded.
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 import warnings
@@ -106,14 +107,18 @@ class Entry:
             raise DamageError(f"{self.folder / name} is not the file that was written: its hash differs")
         return content
 
-    def _tensors(self, name: str, *needed: str) -> dict[str, Tensor]:
+    def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
             tensors: dict[str, Tensor] = safetensors.torch.load(self.read(name))
         except safetensors.SafetensorError as error:
             raise self._not_written_here(name, error) from None
-        lacking = [each for each in needed if each not in tensors]
-        if lacking:
-            raise self._not_written_here(name, f"it lacks {lacking[0]}")
+        return tensors
+
+    def _observed(self, name: str, *needed: str) -> dict[str, Tensor]:
+        tensors = self._tensors(name)
+        lacking = [f"it lacks {each}" for each in needed if each not in tensors]
+        if wrong := lacking or _misfits(tensors):
+            raise self._not_written_here(name, wrong[0])
         return tensors
 
     def _json(self, name: str) -> Any:
@@ -132,17 +137,14 @@ class Entry:
             DamageError: one is missing or damaged, or the spec is not the one that the folder is named after.
             StoreError: one cannot be read.
         """
+        _ = self.log, self.environment
         for name in FILES:
             if not name.endswith(".json"):
-                self.read(name)
-                try:
-                    with safetensors.safe_open(self.folder / name, "pt"):  # reads its header
-                        pass
-                except safetensors.SafetensorError as error:
-                    raise self._not_written_here(name, error) from None
-        _ = self.log, self.environment
+                self._tensors(name)
         if self.spec.id != self.folder.name:
             raise DamageError(f"{self.folder} holds the run {self.spec.id}")
+        if self.spec.role != "origin":
+            _ = self.predictions, self.attention
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -157,11 +159,11 @@ class Entry:
 
     @cached_property
     def predictions(self) -> dict[str, Tensor]:
-        return self._tensors("predictions.safetensors", "validation/labels")
+        return self._observed("predictions.safetensors", "validation/labels", "train/labels", "train/index")
 
     @cached_property
     def attention(self) -> dict[str, Tensor]:
-        return self._tensors("attention.safetensors", "validation/index")
+        return self._observed("attention.safetensors", "validation/index", "train/index")
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
@@ -368,6 +370,34 @@ class Store:
         """Asks the file system anew which runs there are: a machine may remember for a minute that another's were not."""
         with suppress(FileNotFoundError), os.scandir(self.root / "runs") as found:
             next(found, None)
+
+
+def _misfits(tensors: Mapping[str, Tensor]) -> list[str]:
+    """What of a run's observations cannot be: arrays of another type, or without a row for each image of their split."""
+    wrong, classes = [], set()
+    for name, tensor in tensors.items():
+        split, _, rest = re.sub(r"^teachers/\d+/", "", name).partition("/")
+        images = tensors.get(f"{split}/labels", tensors.get(f"{split}/index", tensor)).shape[:1]
+        numbers = rest in ("labels", "index", "predicted")
+        if tensor.is_floating_point() == numbers:
+            wrong.append(f"{name} holds {tensor.dtype}")
+        elif (
+            tensor.ndim < (1 if numbers else 2)
+            or (tensor.shape[-1:] if rest == "predicted" else tensor.shape[:1]) != images
+        ):
+            wrong.append(
+                f"{name} has the shape {tuple(tensor.shape)}, and {split} {', '.join(map(str, images))} images"
+            )
+        elif numbers and tensor.numel() and int(tensor.min()) < 0:
+            wrong.append(f"{name} holds {int(tensor.min())}")
+        elif not numbers and tensor.ndim == 2:
+            classes.add(tensor.shape[1])
+    most = max(
+        (int(each.max()) for name, each in tensors.items() if name.endswith("/labels") and each.numel()), default=0
+    )
+    if len(classes) > 1 or any(most >= each for each in classes):
+        wrong.append(f"it has labels up to {most}, and answers of {' and '.join(map(str, sorted(classes)))} classes")
+    return wrong
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

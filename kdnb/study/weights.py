@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from kdnb.errors import DataError
+from kdnb.errors import DamageError, DataError, in_one_line
 from kdnb.images import datasets
 from kdnb.study.store import Store
 from kdnb.training import models, objectives
@@ -87,7 +87,13 @@ def network(store: Store, run: str, dataset: datasets.Dataset, device: torch.dev
     """
     entry = store.entry(run)
     built = models.build(entry.spec.model, len(dataset.classes), entry.spec.side or dataset.side, seed=0)
-    built.load_state_dict(entry.weights)
+    try:
+        built.load_state_dict(entry.weights)
+    except RuntimeError as error:
+        raise DamageError(
+            f"{entry.folder / 'weights.safetensors'} does not fit the network of its spec ({in_one_line(error)[:200]}); move "
+            f"{entry.folder} away, and kdnb run trains it again"
+        ) from None
     return built.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 

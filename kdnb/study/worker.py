@@ -137,6 +137,7 @@ def run_task(task: Task, on_epoch: OnEpoch | None = None) -> Outcome:
     _register(task)
     if memory := ring("scale.memory"):
         memory.keep_freed()
+    devices.keep_to_cores()
     if threads := task.resources.threads_each:
         torch.set_num_threads(threads)
     device, store = devices.choose(task.resources.device), Store(task.store)
@@ -228,15 +229,23 @@ class _Pass:
 
 
 def _passes(task: Task, specs: Sequence[RunSpec], train_pass: _Pass) -> list[list[RunSpec]]:
-    """What of a group trains at once: all, where its memory is not short."""
+    """What of a group trains at once: all, where its memory is not short.
+
+    Raises:
+        KdnbError: a run by itself needs more memory than there is.
+    """
     memory = ring("scale.memory")
-    if len(specs) == 1 or memory is None:
+    if memory is None:
         return [list(specs)]
     device, store, dataset = train_pass.device, train_pass.store, train_pass.dataset
     by_id = {teacher: store.entry(teacher).spec for spec in specs for teacher in spec.teachers}
     sizes = {each.hash: memory.Sizes.of(each) for each in (dataset, train_pass.shown)}
     given = [task.resources.memory, task.process if device.type == "cpu" else None]
     room = min((each for each in given if each is not None), default=None)
+    most = room or memory.capacity(device, task.resources.sharing)
+    memory.require(specs, memory.need_of(device.type, by_id, sizes), most)
+    if len(specs) == 1:
+        return [list(specs)]
     if room is None:
         room = memory.free(device, task.resources.sharing)
     beyond = 0.0

@@ -52,8 +52,10 @@ class Page(HTMLParser):
         self.anchors |= {has[key] for key in ("id", "name") if has.get(key)}
         if tag == "a" and has.get("href"):
             self.links.append(has["href"])
-        if tag in ("script", "img", "iframe", "source") and has.get("src"):
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed") and has.get("src"):
             self.loads.append(has["src"])
+        if tag in ("image", "use", "object"):
+            self.loads += [has[key] for key in ("href", "xlink:href", "data") if has.get(key)]
         if tag == "link" and has.get("rel") in ("stylesheet", "preload", "icon", "modulepreload") and has.get("href"):
             self.loads.append(has["href"])
         if tag == "img" and not has.get("alt"):
@@ -216,6 +218,18 @@ def test_a_page_loads_without_a_network_and_does_not_scroll_sideways(tab, name):
         page.wait_for_timeout(300)
         assert page.errors == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_first_visit_logs_no_error(chromium, address):
+    """With nothing in the browser's storage, as the theme keeps its mode there."""
+    context, errors = chromium.new_context(), []
+    page = context.new_page()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(f"{address}/index.html", wait_until="load")
+    page.wait_for_url("**/welcome.html")
+    page.wait_for_timeout(300)
+    context.close()
+    assert errors == []
 
 
 @pytest.mark.parametrize("theme", THEMES)

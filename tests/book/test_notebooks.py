@@ -1,17 +1,20 @@
 """The book's notebooks: in step with their text, with real stored outputs, and compared with fresh ones in earnest."""
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
 import papermill
 import pytest
+from jupytext.config import load_jupytext_configuration_file
 
 from kdnb.book import opening
 from kdnb.evidence import results
@@ -52,6 +55,13 @@ def test_a_notebook_is_in_step_with_its_text(page, notebook):
     text = jupytext.read(NOTEBOOKS / "markdown" / f"{page}.md")
     ours, theirs = ([(c.cell_type, c.source, tags(c)) for c in each.cells] for each in (notebook, text))
     assert ours == theirs, f"make notebooks brings {page}.ipynb up to its text"
+
+
+def test_jupytext_writes_a_page_as_it_is(page, notebook):
+    """So that jupytext --sync of an untouched page changes nothing."""
+    config = load_jupytext_configuration_file(str(ROOT / "pyproject.toml"))
+    text = (NOTEBOOKS / "markdown" / f"{page}.md").read_text(encoding="utf-8")
+    assert jupytext.writes(notebook, fmt="md:myst", config=config) == text
 
 
 def test_outputs_are_stored_for_what_is_compared(notebook):
@@ -311,3 +321,46 @@ def test_the_plain_page_is_plain_pytorch_until_it_is_compared():
     assert re.findall(r"^(?:from|import) kdnb.*", before, flags=re.M) == [
         "from kdnb.book.exhibits import Exhibit  # only frames the figures"
     ]
+
+
+# -- what make book refuses --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """The book's Sphinx extension."""
+    spec = importlib.util.spec_from_file_location("kdnb_book", NOTEBOOKS.parent / "book" / "_ext" / "kdnb_book.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_page_as_it_is_stored_can_stand_in_the_book(notebook, extension):
+    assert extension.not_for_a_book(notebook) == ""
+
+
+def saved(text, kind="text/html"):
+    output = nbformat.v4.new_output("display_data", {kind: text})
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()", outputs=[output])])
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (saved({"model_id": "0"}, "application/vnd.jupyter.widget-view+json"), "shows widgets that need a kernel"),
+        (saved('<script src="https://cdn.example/x.js"></script>'), "it asks for https://cdn.example/x.js"),
+        (saved("<style>p {background: url(//cdn.example/x.png)}</style>"), "it asks for //cdn.example/x.png"),
+        (saved("<script>import('https://cdn.example/x.js')</script>"), "it asks for https://cdn.example/x.js"),
+        (nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()")]), "its outputs are stripped"),
+    ],
+)
+def test_a_page_that_needs_a_kernel_or_a_network_is_refused_with_what_to_do(page, why, extension, tmp_path):
+    assert why in extension.not_for_a_book(page)
+    nbformat.write(page, tmp_path / "mine.ipynb")
+    env = SimpleNamespace(doc2path=lambda name: tmp_path / f"{name}.ipynb")
+    with pytest.raises(extension.SavedPageError, match=r"^mine\.ipynb: .*; run it again: make notebooks PAGES=mine$"):
+        extension.require_saved(None, env, ["mine"])
+
+
+def test_a_page_may_link_to_anywhere(extension):
+    assert extension.not_for_a_book(saved('<a href="https://arxiv.org/abs/2405.00739">the paper</a>')) == ""

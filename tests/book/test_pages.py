@@ -152,6 +152,17 @@ def test_a_card_names_every_commit_that_trained(tmp_path):
     assert "aaaaaaaaaa, bbbbbbbbbb" in cards.card(results.read(folder), "kdnb.book.exhibits.plot")
 
 
+def test_a_card_says_which_images_stand_in_the_data_twice(tmp_path):
+    folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
+    (folder / integrity.NAME).unlink()
+    about = json.loads((folder / "study.json").read_text())
+    for said in ("", "1 validation image is also in training: cat/0.png"):
+        about["dataset"]["repeats"] = said
+        (folder / "study.json").write_text(json.dumps(about))
+        card = cards.card(results.read(folder), "kdnb.book.exhibits.plot")
+        assert f"hash {about['dataset']['hash']}{'; ' if said else ''}{said}</dd>" in card
+
+
 def test_a_card_says_what_differs_from_the_profile_of_that_name(tmp_path):
     folder = Path(shutil.copytree(RECORDS, tmp_path / "smoke"))
     (folder / integrity.NAME).unlink()

@@ -1021,6 +1021,24 @@ def test_labels_of_the_pickles_that_name_no_class_are_refused(tmp_path, label):
         load("cifar100", root=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("data", lambda given: given / 255, r"data are float64, the first .*, and no whole numbers"),
+        ("data", lambda given: given.astype(int) - 300, r"data go from -\d+ to -?\d+, expected 0 to 255"),
+        ("data", lambda given: given > 9, r"data are bool"),
+        ("fine_labels", lambda given: [label + 0.5 for label in given], r"fine_labels are float64, the first 0\.5"),
+    ],
+)
+def test_pickles_of_other_numbers_are_refused_with_the_value(tmp_path, name, change, said):
+    folder = write_pickles(tmp_path, pictures())
+    content = official(pictures())["train"]
+    content[name] = change(content[name])
+    (folder / "train").write_bytes(python2_pickle(content))
+    with pytest.raises(DataError, match=f"train does not hold what CIFAR-100's does .*{said}"):
+        load("cifar100", root=tmp_path)
+
+
 # -- where things are ------------------------------------------------------------------------------------------------
 
 

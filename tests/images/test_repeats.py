@@ -34,10 +34,13 @@ def test_images_in_both_splits_and_in_two_classes_are_counted(few_digits):
     twice = replace(few_digits, validation=joined(few_digits.validation, images, labels))
     assert repeats(twice).in_both == 3
     assert repeats(twice).in_two_classes == 0
+    assert str(repeats(twice)).endswith("than it looks: again-0, again-1, again-2")
+    assert str(replace(repeats(twice), in_both=4)).endswith("again-2, …")
     wrong = [(label + 1) % 10 for label in labels[:1]]
     torn = replace(few_digits, train=joined(few_digits.train, images[:1], wrong))
     assert repeats(torn).in_two_classes == 1
-    assert str(repeats(torn)) == "1 image is in more than one class, so no network can get all right"
+    name = few_digits.train.names[0]
+    assert str(repeats(torn)) == f"1 image is in more than one class, so no network can get all right: {name}"
 
 
 def test_repeats_within_a_class_of_one_split_are_none(few_digits):
@@ -62,7 +65,9 @@ def test_the_plan_reports_them(tmp_path):
     given = ["plan", "--no-probe", "--set", f"dataset.name=imagefolder:{folder}", "--set", "dataset.size=32"]
     said = CliRunner().invoke(cli.cli, given)
     assert said.exit_code == 0, said.output
-    assert "note: 1 validation image is also in training, so validation is easier than it looks" in said.output
+    assert (
+        "note: 1 validation image is also in training, so validation is easier than it looks: cat/0.png" in said.output
+    )
 
 
 SHARED = [

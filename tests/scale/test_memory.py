@@ -38,6 +38,10 @@ def study():
     return grids.plan(profile).study
 
 
+FOR_ONE = 1.1 * cost.RUNTIME
+"""bytes that one small network fits into, and no two"""
+
+
 @pytest.fixture(scope="module")
 def whole(study, tmp_path_factory):
     """The store of the study, whose students trained together."""
@@ -65,7 +69,7 @@ def assert_same_bits(study, one, other):
 
 
 def test_students_in_passes_of_one_are_those_of_one_pass(study, whole, taught, capsys):
-    report = execute.execute(study, taught, Resources(device="cpu", memory=1.0), bar=False)
+    report = execute.execute(study, taught, Resources(device="cpu", memory=FOR_ONE), bar=False)
     assert (report.trained, report.failed) == (3, {})
     assert " s in 3 passes, to fit the memory" in capsys.readouterr().err
     assert_same_bits(study, taught, whole)
@@ -90,7 +94,7 @@ def test_memory_that_runs_out_halves_the_pass_which_goes_on_from_its_epochs(stud
 
 
 def test_one_network_that_does_not_fit_is_one_error_with_the_mend(study, taught):
-    (task,), _ = execute.tasks(study, taught, Resources(device="cpu", memory=1.0))
+    (task,), _ = execute.tasks(study, taught, Resources(device="cpu", memory=FOR_ONE))
 
     def runs_out(epoch, runs):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
@@ -99,6 +103,18 @@ def test_one_network_that_does_not_fit_is_one_error_with_the_mend(study, taught)
         KdnbError, match=r"memory of cpu is used up by a single student \(resnet8-w8, .* or a smaller batch_size"
     ):
         worker.run_task(task, runs_out)
+
+
+@pytest.mark.parametrize("given", [1e6, None])
+def test_one_network_that_cannot_fit_is_refused_with_what_it_needs_before_it_is_begun(
+    study, taught, given, monkeypatch
+):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Small", (), {"total": 1e6, "available": 1e6}))
+    (task,), _ = execute.tasks(study, taught, Resources("cpu", given))
+    with pytest.raises(
+        KdnbError, match=r"a single student \(resnet8-w8, batches of \d+\) needs 0\.9\d* GB .* 0\.001 GB"
+    ):
+        worker.run_task(task, lambda epoch, runs: pytest.fail("it was begun"))
 
 
 def test_an_error_that_is_not_about_memory_is_not_tried_again(study, taught):
@@ -182,6 +198,7 @@ def test_a_container_has_no_more_than_any_group_it_is_in(tmp_path):
         (folder / "memory.current").write_text(f"{used}\n")
         (folder / "memory.stat").write_text(f"anon 5\ninactive_file {idle}\n")
     assert memory._left_in_group(membership, mount) == 900 - 500 + 100
+    assert memory._limit_of_group(membership, mount) == 900
     old = mount / "memory" / "job"
     old.mkdir(parents=True)
     membership.write_text("5:cpu,cpuacct:/job\n4:memory:/job\n")

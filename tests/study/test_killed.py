@@ -97,6 +97,9 @@ def workers_of(process):
     return workers
 
 
+SAID = "kdnb: interrupted; the next call goes on from the last whole epoch"
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_no_worker_outlives_the_command(how, two_workers):
     workers = workers_of(two_workers)
@@ -104,13 +107,49 @@ def test_no_worker_outlives_the_command(how, two_workers):
     gone, alive = psutil.wait_procs(workers, timeout=HANGS)
     assert (len(gone), alive) == (2, [])
     assert two_workers.wait() == -how
+    assert (SAID in two_workers.stderr.read()) == (how == signal.SIGTERM)
+
+
+def test_ctrl_c_for_the_command_alone_stops_its_workers_too(two_workers, tmp_path):
+    workers = workers_of(two_workers)
+    two_workers.send_signal(signal.SIGINT)
+    _, said = two_workers.communicate(timeout=HANGS)
+    assert (two_workers.returncode, said.splitlines()[-1]) == (130, SAID)
+    assert psutil.wait_procs(workers, timeout=HANGS)[1] == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_import_that_is_stopped_is_one_line(how):
+    """Whatever the module that is being imported makes of it."""
+    code = f"""
+import os, signal, time
+from kdnb import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), {how:d})
+
+@cli.cli.command()
+def waits():
+    Swallows()
+    try:
+        time.sleep(60)
+    except BaseException:
+        raise ImportError("half")
+
+cli.main(["waits"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == (130 if how == signal.SIGINT else -how)
+    assert done.stderr.strip() == SAID
 
 
 def test_ctrl_c_stops_all_workers_and_what_waits_is_not_begun(two_workers, tmp_path):
     os.killpg(two_workers.pid, signal.SIGINT)  # as a terminal does
     _, said = two_workers.communicate(timeout=HANGS)
     assert two_workers.returncode == 130
-    assert said.splitlines()[-1] == "kdnb: interrupted; the next call goes on from the last whole epoch"
+    assert said.splitlines()[-1] == SAID
     assert not list((tmp_path / "runs").glob("*"))
 
 

@@ -162,6 +162,11 @@ def test_overrides_change_single_settings_and_nothing_that_shares_their_text():
         ("student.train.epochs=1:30", r"student\.train\.epochs: .*got '1:30'"),  # YAML 1.1: 90
         ("student.train.epochs=yes", r"student\.train\.epochs: .*got 'yes'"),  # YAML 1.1: true, and so 1
         ("student.train.epochs=true", r"epochs is a number, not True"),
+        ("seeds=[true, false]", r"^smoke: the whole: seeds holds numbers, not True$"),
+        ("epochs_of={T1w: true}", r"epochs_of holds numbers, not True"),
+        ("recipe=[true]", r"recipe: .*valid string, got \[True\]"),
+        ("seeds=[a: b]", r"seeds\.0: .*valid integer, got \{'a': 'b'\}"),
+        ("dataset={name: imagefolder:/a: b}", r"not YAML .*; put text that holds ': ' into quotation marks"),
         ("student.train={epochs: 2, epochs: 3}", r"'epochs' stands there twice"),
     ],
 )

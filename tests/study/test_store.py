@@ -1,5 +1,6 @@
 """The store: whole entries or none, nothing damaged is ever used, nothing is deleted silently."""
 
+import hashlib
 import json
 import multiprocessing
 import re
@@ -15,9 +16,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from kdnb import environment
-from kdnb.errors import StoreError
+from kdnb.errors import DamageError, StoreError
 from kdnb.study import weights
 from kdnb.study.store import Store
 from kdnb.training import checkpoint, observe, train
@@ -96,8 +98,6 @@ def _means_the_same(content, store, run):
         files = json.loads(content)["files"]
     except (ValueError, KeyError, TypeError):
         return False
-    import hashlib
-
     folder = store.root / "runs" / run
     return files == {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in FILES if n != "manifest.json"}
 
@@ -117,6 +117,46 @@ def test_an_entry_under_another_name_is_not_taken_for_that_run(store, finished):
     (runs / finished[0].id).rename(runs / "0123456789abcdef")
     with pytest.warns(UserWarning, match="holds the run"):
         assert not store.holds("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "change", "said"),
+    [
+        ("predictions", "train/labels", None, "it lacks train/labels"),
+        ("predictions", "validation/clean", lambda given: given[:-1], "has the shape .* images"),
+        ("predictions", "validation/clean", lambda given: given[:, 0], "has the shape .* images"),
+        ("predictions", "validation/clean", lambda given: given.long(), "validation/clean holds torch.int64"),
+        ("predictions", "validation/clean", lambda given: given[:, :3], "answers of 3 and 10 classes"),
+        ("predictions", "train/labels", lambda given: given - 20, "train/labels holds -"),
+        ("predictions", "validation/labels", lambda given: given + 20, "it has labels up to 29"),
+        ("attention", "train/cam-sum/weak", lambda given: given[1:], "train/cam-sum/weak has the shape"),
+        ("attention", "train/index", None, "it lacks train/index"),
+    ],
+)
+def test_what_was_edited_with_its_hash_is_damage_all_the_same(store, finished, name, array, change, said):
+    folder = store.root / "runs" / finished[0].id
+    edit(folder, f"{name}.safetensors", array, change)
+    with pytest.raises(DamageError, match=rf"{name}\.safetensors is not what this version writes: .*{said}"):
+        getattr(store.entry(finished[0].id), name)
+    with pytest.warns(UserWarning, match="to be trained again"):
+        assert not store.holds(finished[0].id)
+
+
+def test_weights_of_another_network_are_damage(store, finished, few_digits):
+    edit(store.root / "runs" / finished[0].id, "weights.safetensors", "classifier.bias", lambda given: given[:-1])
+    with pytest.raises(DamageError, match=r"weights\.safetensors does not fit the network .*; move .* away"):
+        weights.network(store, finished[0].id, few_digits, CPU)
+
+
+def edit(folder, name, array, change):
+    """Changes an array of an entry and the manifest with it, or leaves it out."""
+    tensors = load((folder / name).read_bytes())
+    given = tensors.pop(array)
+    content = save(tensors | ({array: change(given).contiguous()} if change else {}))
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_reading_a_damaged_file_names_it(store, finished):

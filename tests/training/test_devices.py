@@ -1,6 +1,7 @@
 """Which device trains what: one GPU a worker, and nothing on Apple's that it cannot do."""
 
 import contextlib
+import os
 import signal
 from types import SimpleNamespace
 
@@ -9,11 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from kdnb import devices
+from kdnb import devices, environment
 from kdnb.errors import ProfileError
 from kdnb.images import augment
 from kdnb.images.counter import Stream
 from kdnb.study import grid, worker
+from kdnb.study.resources import Resources
 from kdnb.training import train
 from kdnb.training.observe import observe
 from kdnb.training.spec import TrainSpec
@@ -53,6 +55,57 @@ def test_each_worker_of_a_machine_takes_another_gpu(two_gpus, monkeypatch):
 def test_workers_share_a_gpu_only_where_there_are_more_of_them(two_gpus):
     assert [devices.sharing("auto", workers) for workers in (1, 2, 3, 4)] == [1, 1, 2, 2]
     assert devices.sharing("cpu", 4) == 4  # they share the machine's memory
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "xla", "cpu:-1", ""])
+def test_what_cannot_compute_is_no_device(name):
+    with pytest.raises(ProfileError, match=f"no device '{name}' here .*; try auto, cpu, cuda or mps"):
+        devices.choose(name)
+
+
+def test_cores_are_those_that_affinity_and_quotas_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 6, raising=False)
+    membership, mount = tmp_path / "cgroup", tmp_path / "groups"
+    assert devices.cores(membership, mount) == 6  # not Linux
+    membership.write_text("0::/pod/job\n")
+    (mount / "pod" / "job").mkdir(parents=True)
+    (mount / "pod" / "job" / "cpu.max").write_text("max 100000\n")
+    assert devices.cores(membership, mount) == 6
+    (mount / "pod" / "cpu.max").write_text("250000 100000\n")
+    assert devices.cores(membership, mount) == 2
+    (mount / "cpu").mkdir()
+    membership.write_text("3:cpuset:/\n5:cpu,cpuacct:/elsewhere\n")  # of version 1, seen from inside
+    (mount / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
+    (mount / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert devices.cores(membership, mount) == 1
+    (mount / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert devices.cores(membership, mount) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system lets no process choose its cores")
+def test_a_process_that_may_use_one_core_counts_one():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert devices.cores() == 1
+        assert environment.describe(CPU)["cores"] == 1
+        assert Resources("cpu", workers=3).threads_each == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        monkeypatch.setattr(devices, "cores", lambda: 3)
+        devices.keep_to_cores()
+        assert torch.get_num_threads() == 3
+        monkeypatch.setattr(devices, "cores", lambda: 8)
+        devices.keep_to_cores()
+        assert torch.get_num_threads() == 3  # as somebody may have asked for
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_a_gpu_workers_take_none():
