@@ -16,6 +16,7 @@ from kdnb.book.exhibits.of_claims import correlations, everything, factors, plot
 from kdnb.book.exhibits.of_ensembles import ensembles
 from kdnb.book.exhibits.of_fidelity import by_trial, gain, interaction, learning, reliability, same_views, scatter
 from kdnb.book.exhibits.of_interventions import alpha, class_mean, controls, halves, matching
+from kdnb.book.exhibits.of_limits import by_map, elsewhere, starts, suspects, unlike
 from kdnb.book.exhibits.of_paper import (
     differences,
     ledger,
