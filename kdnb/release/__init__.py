@@ -1,0 +1,1 @@
+"""How does a study leave this package? Its networks, in forms that other programs run."""
