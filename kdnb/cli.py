@@ -1,5 +1,5 @@
-"""The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `export`, `diff`, `reproduce`, `doctor`. It parses, calls and
-prints; it decides nothing.
+"""The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `export`, `diff`, `reproduce`, `doctor`. It parses, calls
+and prints; it decides nothing.
 
 An error that a user can fix is one line on standard error and exit code 2; ``--traceback`` shows the rest.
 """

@@ -10,9 +10,9 @@ form         what it is
              each in its metadata. ResNets of the package alone (``resnet8-w*``, ``resnet20``, ``resnet56``).
 ===========  =======================================================================================================
 
-Either is in single or half precision. Half precision is of the stored weights: they are brought back to single precision before
-anything is computed, so inputs and outputs are the same. Logits of a network in single precision hold to 1e-4, in half precision
-to 2e-2.
+Either is in single or half precision. Half precision is of the stored weights: they are brought back to single precision
+before anything is computed, so inputs and outputs are the same. Logits of a network in single precision hold to 1e-4, in half
+precision to 2e-2.
 
 The page runs networks by about 200 lines of its own (``look-network.js``), because that was measured to do. For one image of 32
 pixels, milliseconds of one core that was also used by others, for ``resnet8-w32`` and ``resnet8-w16``; and what the book
