@@ -8,7 +8,7 @@ import pytest
 
 from kdnb.paths import CHECKOUT as ROOT
 
-ORDER = ("images", "training", "study", "evidence", "book", "release")
+ORDER = ("images", "training", "study", "evidence", "release", "book")
 """the packages, each of which may import those before it"""
 
 MODULES = sorted((ROOT / "kdnb").rglob("*.py"))
