@@ -1,8 +1,9 @@
 """Does a map show what the network uses? Its most important pixels are erased first, and the answer's probability is followed.
 
-Erasing pixels in the order of a map: Samek et al. 2017, *Evaluating the visualization of what a deep neural network has learned*;
-the area under the curve as a number: Petsiuk et al. 2018, *RISE*, "deletion". A pixel is erased by the data set's mean colour, so
-0 in a normalised image. A fall that is no faster than that of a random order says that the map does not show what is used.
+Erasing pixels in the order of a map: Samek et al. 2017, *Evaluating the visualization of what a deep neural network has
+learned*. The area under the curve as a number: Petsiuk et al. 2018, *RISE*, "deletion". A pixel is erased by the data set's mean
+colour, which is 0 in a normalised image. A fall no faster than that of a random order says that the map does not show what is
+used.
 """
 
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ def occlusion(network: Network, images: Tensor, patch: int = PATCH) -> Tensor:
 
 
 def orders(heats: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """What a map's order is compared with, (N, S·S) each: every map's own, that of the first one in reverse, and a random one."""
+    """The orders to compare, (N, S·S) each: every map's own, that of the first in reverse, and a random one."""
     own = {name: falling(heat) for name, heat in heats.items()}
     first = next(iter(own.values()))
     side = round(first.shape[1] ** 0.5)

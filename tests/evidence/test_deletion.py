@@ -1,4 +1,4 @@
-"""Deletion: the curve ends where nothing is left, a map of what the network uses falls first, captum's occlusion is what it says."""
+"""Deletion: a map of what the network uses falls first, and captum's occlusion is the fall of the logit."""
 
 import pytest
 import torch

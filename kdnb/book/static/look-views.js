@@ -11,7 +11,7 @@ function product(a, b) {
 }
 
 // Philox4x32-10 (Salmon et al. 2011).
-function philox([c0, c1, c2, c3], [k0, k1]) {
+export function philox([c0, c1, c2, c3], [k0, k1]) {
   for (let round = 0; round < 10; round++) {
     const [high0, low0] = product(0xd2511f53, c0), [high1, low1] = product(0xcd9e8d57, c2);
     [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
