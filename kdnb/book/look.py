@@ -244,11 +244,10 @@ def uses(shown: Shown) -> str:
         share = shown.area(run, "map") / shown.area(run, "random")
         kinds.setdefault(shown.cells[run]["teachers"], []).append(share)
     if {"weak", "strong"} <= set(kinds):
-        weak, strong = (
-            ", ".join(f"{share:.2f}" for share in kinds["weak"]),
-            ", ".join(f"{share:.2f}" for share in kinds["strong"]),
+        weak, strong = (", ".join(f"{share:.2f}" for share in kinds[kind]) for kind in ("weak", "strong"))
+        words += (
+            f" The area under the map's curve as a share of that under the random one: weak {weak}; strong {strong}."
         )
-        words += f" The area under the map's curve, as a share of that under the random one: weak teachers {weak}; strong {strong}."
     return words
 
 

@@ -1,9 +1,9 @@
 """Does a map show what the network uses? Its most important pixels are erased first, and the answer's probability is followed.
 
 Erasing pixels in the order of a map: Samek et al. 2017, *Evaluating the visualization of what a deep neural network has
-learned*. The area under the curve as a number: Petsiuk et al. 2018, *RISE*, "deletion". A pixel is erased by the data set's mean
-colour, which is 0 in a normalised image. A fall no faster than that of a random order says that the map does not show what is
-used.
+learned*. The area under the curve as a number: Petsiuk et al. 2018, *RISE*, "deletion". A pixel is erased by the data set's
+mean colour, which is 0 in a normalised image. A fall no faster than that of a random order says that the map does not show what
+is used.
 """
 
 from collections.abc import Mapping

@@ -119,7 +119,8 @@ def number_of(page: Any) -> str:
 
 IN_PAGE = """async (given) => {
     const base = new URL("../_static/", location.href);
-    const [net, looking] = await Promise.all(["look-network.js", "look.js"].map((name) => import(`${base}vendor/look/${name}`)));
+    const names = ["look-network.js", "look.js"];
+    const [net, looking] = await Promise.all(names.map((name) => import(`${base}vendor/look/${name}`)));
     const data = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
     const { tensors, metadata } = net.readTensors(await (await fetch(base + data.file)).arrayBuffer());
     const strides = JSON.parse(metadata.strides), x = globalThis.kdnbExplorers;
@@ -134,7 +135,7 @@ def in_page(page: Any, body: str, shown: look.Shown, **given: object) -> Any:
 
 
 def test_logits_are_pytorchs_for_all_images_and_networks(opened: Any, shown: look.Shown) -> None:
-    body = "(g, p) => g.runs.map((run) => { const of = p.made(run); return p.values.map((v) => Array.from(of.answer(v, 32))); })"
+    body = "(g, p) => g.runs.map(p.made).map((of) => p.values.map((v) => Array.from(of.answer(v, 32))))"
     page, runs = opened(), list(shown.networks)
     answers = torch.tensor(in_page(page, body, shown, runs=runs))
     for run, logits in zip(runs, answers, strict=True):
@@ -145,7 +146,8 @@ def test_logits_are_pytorchs_for_all_images_and_networks(opened: Any, shown: loo
 
 @pytest.mark.parametrize("of", ["predicted", "sum"])
 def test_masks_overlap_as_kdnbs_do(of: str, opened: Any, shown: look.Shown) -> None:
-    body = """(g, p) => p.values.map((v) => { const masks = g.runs.map((run) => { const of = p.made(run), map = of.features(v, 32);
+    body = """(g, p) => p.values.map((v) => { const masks = g.runs.map(p.made).map((of) => {
+        const map = of.features(v, 32);
         const z = Array.from(of.logitsOf(map)), k = g.of === "sum" ? null : z.indexOf(Math.max(...z));
         return p.x.mask(p.x.heatmap(of.cam(map, k), 32), 0.4); }); return p.x.iou(...masks); })"""
     pair = shown.teachers[:2]
@@ -161,7 +163,8 @@ def test_deletion_and_occlusion_are_kdnbs(opened: Any, shown: look.Shown) -> Non
     body = """(g, p) => p.values.slice(0, 3).map((v, i) => { const of = p.made(g.run), z = Array.from(of.answer(v, 32));
         const best = z.indexOf(Math.max(...z)), map = p.looking.occlusion(of, v, 32, best, 4);
         const order = p.looking.falling(p.x.heatmap(map, 32));
-        return { map, order: p.looking.permutation(1024, p.data.seed, i), curve: [...p.looking.curve(of, v, 32, best, order, 16)] }; })"""
+        const curve = [...p.looking.curve(of, v, 32, best, order, 16)];
+        return { map, order: p.looking.permutation(1024, p.data.seed, i), curve }; })"""
     found = in_page(opened(), body, shown, run=run)
     network, images = shown.networks[run], shown.normalised[:few]
     maps = deletion.occlusion(network, images)
@@ -242,8 +245,8 @@ def odd_pictures() -> dict[str, tuple[str, bytes]]:
 
 def test_pictures_of_odd_kinds_give_a_view_or_one_line(opened: Any) -> None:
     page = opened()
-    corner = """() => { const c = document.querySelector('.kdnb-frame canvas'), d = c.getContext('2d').getImageData(16, 2, 1, 1).data;
-        return Array.from(d.slice(0, 3)); }"""
+    corner = """() => { const context = document.querySelector('.kdnb-frame canvas').getContext('2d');
+        const d = context.getImageData(16, 2, 1, 1).data; return Array.from(d.slice(0, 3)); }"""
     expected = {"turned": (0, 0, 255), "transparent": (255, 255, 255), "thin": (0, 200, 0), "large": (10, 20, 200)}
     drawing = number_of(page)
     for name, (mime, content) in odd_pictures().items():
