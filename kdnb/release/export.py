@@ -129,8 +129,13 @@ def strides(network: models.Network) -> list[int]:
         raise KdnbError(
             f"the page runs the package's own ResNets, and this is a {type(network).__name__}; export it as onnx"
         )
-    stem, _, *blocks = network.features.children()
-    return [int(each.stride[0]) for each in (stem[0], *(block.first[0] for block in blocks))]
+    # The first convolution of the stem and of each block; the block's second has stride 1, and shortcuts follow the first.
+    firsts = [
+        module
+        for name, module in network.features.named_modules()
+        if isinstance(module, nn.Conv2d) and (name == "0.0" or name.endswith(".first.0"))
+    ]
+    return [int(module.stride[0]) for module in firsts]
 
 
 def browser(networks: Mapping[str, models.Network], *, half: bool = False) -> bytes:
