@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from kdnb.book import look
+from kdnb.errors import IncompleteError
 from kdnb.evidence import results
 from kdnb.evidence.results import Results
 from kdnb.images import augment
@@ -74,3 +77,44 @@ def test_views_are_those_that_networks_are_judged_on(name: str, found: Results, 
         apart = np.abs(made[:, epoch] - expected.numpy().astype(int))
         assert (apart > 1).mean() < 1e-3
         assert (apart > 0).mean() < 0.01
+
+
+def test_a_widgets_module_imports_nothing_and_renders(tmp_path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    path = tmp_path / "module.mjs"
+    path.write_text(look.module(), encoding="utf-8")
+    assert not re.search("^import ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    code = f"import({json.dumps(path.as_uri())}).then((made) => process.stdout.write(typeof made.default.render));"
+    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "function", done.stderr
+
+
+def test_what_the_page_shows_is_four_teachers_and_students_of_two(found: Results) -> None:
+    shown = look.of_results(found)
+    assert shown.teachers == ("T1w", "T2w", "T1s", "T2s")
+    assert {run for run in shown.students if "_" not in run} == {"Sw", "Ss"}
+    assert all(run.count("T") in (0, 2) for run in shown.students)
+    assert len(shown.images) == len(shown.labels) == 40
+
+
+def test_without_published_networks_that_is_said_and_only_code_is_laid(tmp_path) -> None:
+    with pytest.raises(IncompleteError, match="no published study has networks"):
+        look.published(tmp_path / "results")
+    look.lay(tmp_path)
+    laid = {path.name for path in (tmp_path / "_static" / look.LAID).iterdir()}
+    assert laid == {path.name for path in STATIC.iterdir()}
+
+
+def test_deletion_is_worded_by_what_is_found(found: Results) -> None:
+    shown = look.of_results(found)
+    curve = torch.linspace(1, 0, 17)
+    steep, flat = curve**4, torch.ones(17)
+    shown.__dict__["deletion"] = {
+        run: {"map": steep, "occlusion": flat, "random": curve, "reverse": flat} for run in shown.teachers
+    }
+    said = look.uses(shown)
+    assert "sooner than in a random order in 4 of 4 teachers" in said
+    assert "sooner still in 0 of 4" in said
+    share = shown.area("T1w", "map") / 0.5
+    assert f"weak {share:.2f}, {share:.2f}; strong {share:.2f}, {share:.2f}." in said
