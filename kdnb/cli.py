@@ -1,5 +1,5 @@
-"""The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `diff`, `reproduce`, `doctor`. It parses, calls and
-prints; it decides nothing.
+"""The command line: `kdnb plan`, `run`, `status`, `table`, `publish`, `export`, `diff`, `reproduce`, `doctor`. It parses, calls
+and prints; it decides nothing.
 
 An error that a user can fix is one line on standard error and exit code 2; ``--traceback`` shows the rest.
 """
@@ -479,6 +479,36 @@ def publish(where: Where, results: Path | None, weights: bool, uncommitted: bool
         f"{name}: seeds {', '.join(map(str, written.seeds))} published in {folder} "
         f"({len(written.table)} measurements; the folder has {size / 1e6:.1f} MB)"
     )
+
+
+@cli.command()
+@_study_options
+@click.argument("runs", nargs=-1)
+@click.option("--form", type=click.Choice(["onnx", "browser"]), default="onnx", show_default=True)
+@click.option("--half", is_flag=True, help="Store weights in half precision.")
+@click.option("--to", type=_Path(file_okay=False), default=Path("."), help="Folder of the files (default: this one).")
+def export(where: Where, runs: tuple[str, ...], form: str, half: bool, to: Path) -> None:
+    """Write RUNS of one seed, all without any named, as ONNX (a file each) or in the form of the book's page (one file)."""
+    from kdnb import atomic
+    from kdnb.release import export as exports
+
+    planned = where.plan()
+    networks, data = exports.of_runs(planned, where.open_store(), runs), planned.dataset
+    if form == "browser":
+        files = {"networks.safetensors": exports.browser(networks, half=half)}
+    else:
+        side = planned.study.profile.side or data.side
+        told = {name: exports.about(name, data.classes, data.mean, data.std) for name in networks}
+        files = {
+            f"{name}.onnx": exports.onnx(each, side, half=half, about=told[name]) for name, each in networks.items()
+        }
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            atomic.write(to / name, content)
+            click.echo(f"{to / name} ({_bytes(len(content))})")
+    except OSError as error:
+        raise KdnbError(f"cannot write into {to}: {error.strerror or error}") from None
 
 
 @cli.command()

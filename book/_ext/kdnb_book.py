@@ -21,7 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
 
-from kdnb.book import measured, reference
+from kdnb.book import look, measured, reference
 
 VENDOR = "vendor/mathjax/tex-mml-chtml.js"
 
@@ -99,6 +99,11 @@ def vendor(app: Sphinx, config: Config) -> None:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source / name, target / name)
         config.mathjax_path = VENDOR
+
+
+def lay_networks(app: Sphinx, config: Config) -> None:
+    """Lays the published networks that a page runs beside it, and what runs them."""
+    look.lay(Path(app.srcdir) / "book")
 
 
 def move_plumbing(app: Sphinx, doctree: nodes.document) -> None:
@@ -218,6 +223,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.add_directive("kdnb", Generated)
     app.connect("config-inited", vendor)
+    app.connect("config-inited", lay_networks)
     app.connect("builder-inited", address)
     app.connect("env-before-read-docs", require_saved)
     app.connect("doctree-read", move_plumbing)

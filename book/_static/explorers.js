@@ -4,6 +4,7 @@
   "use strict";
 
   const BOTH = "#e8c21a";
+  const HERE = typeof document === "undefined" ? "" : document.currentScript?.src;
 
   // -- arithmetic ----------------------------------------------------------------------------------------------------
 
@@ -514,9 +515,51 @@
     onResize(holder, draw);
   }
 
+  // -- look for yourself ---------------------------------------------------------------------------------------------
+
+  // A file as bytes; says how much of it is there.
+  async function fetched(url, bytes, say) {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
+    const parts = [], reader = answer.body.getReader();
+    for (let there = 0; ;) {
+      const { done, value } = await reader.read();
+      if (done) return new Blob(parts).arrayBuffer();
+      parts.push(value);
+      say((there += value.length) / bytes);
+    }
+  }
+
+  // The networks, and what runs them (look.js), come when a reader asks for them.
+  function look(data, live) {
+    const button = element("button", { type: "button" }, `Load the networks (${number(data.bytes / 1e6, 1)} MB)`);
+    const progress = element("progress", { max: 1, value: 0, "aria-label": "loaded", hidden: "" });
+    const said = element("p", { class: "kdnb-said", "aria-live": "polite" });
+    const picture = live.parentElement.querySelector(".kdnb-static");
+    live.append(controls(button, progress), said);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      progress.hidden = false;
+      try {
+        const [{ mount }, networks] = await Promise.all([
+          import(new URL(data.module, HERE)), fetched(new URL(data.file, HERE), data.bytes, (share) => { progress.value = share; }),
+        ]);
+        live.replaceChildren();
+        mount(live, data, networks);
+        picture.hidden = true;
+      } catch (error) {
+        button.disabled = false;
+        progress.hidden = true;
+        said.textContent = location.protocol === "file:"
+          ? "A browser loads no networks for a page that was opened as a file. Serve the book's folder: python -m http.server"
+          : `The networks could not be loaded: ${error.message}`;
+      }
+    });
+  }
+
   // -- the page ------------------------------------------------------------------------------------------------------
 
-  const KINDS = { attention, directions: attention, dial, scatter, specifications, tables };
+  const KINDS = { attention, directions: attention, dial, look, scatter, specifications, tables };
 
   // The picture goes once its explorer works; where it does not, the picture stays, and the page's others start all the same.
   function start(root) {
@@ -526,13 +569,18 @@
     try {
       const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
       KINDS[root.dataset.kind](data, live);
-      picture.hidden = true;
+      picture.hidden = root.dataset.kind !== "look";
     } catch (error) {
       live.remove();
       console.error(error);
     }
   }
 
-  if (typeof module !== "undefined") module.exports = { heatmap, mask, area, iou, chanceIou, correlation, correlationBySeed, centred, kept, number, signs, ticks };
-  else document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
+  const shared = { BOTH, element, labelled, select, slider, controls, inferno, fill, outline, plot, onResize, heatmap, mask, area, iou, chanceIou,
+    correlation, correlationBySeed, centred, kept, number, signs, ticks };
+  if (typeof module !== "undefined") module.exports = shared;
+  else {
+    globalThis.kdnbExplorers = shared;  // which look.js builds on
+    document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".kdnb-explorer").forEach(start));
+  }
 })();

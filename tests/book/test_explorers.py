@@ -332,7 +332,7 @@ def test_the_script_names_every_control_and_announces_what_it_computes() -> None
     made = re.findall(r"(\w+) = (?:select|slider)\(", script.replace(", y = select", ";\ny = select"))
     assert len(made) == 11
     assert all(re.search(rf'labelled\(["`][^"`]+["`], {name}\b', script) for name in made if name != "made")
-    assert script.count('"aria-live": "polite"') == 4
+    assert script.count('"aria-live": "polite"') == 5
     assert ":focus-visible" in STYLE.read_text(encoding="utf-8")
 
 

@@ -23,8 +23,8 @@ from kdnb.paths import CHECKOUT as ROOT
 NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 PAGES = [
-    "attention", "augmentation", "cause", "controls", "fidelity", "findings", "generalisation", "limits", "matching",
-    "one-page", "paper", "pathology", "practice", "ruler", "run", "study", "welcome",
+    "attention", "augmentation", "cause", "controls", "fidelity", "findings", "generalisation", "limits", "look-for-yourself",
+    "matching", "one-page", "paper", "pathology", "practice", "ruler", "run", "study", "welcome",
 ]  # fmt: skip
 PLAIN = "one-page"
 """The page that opens no results: it trains networks of its own, before the reader's eyes."""

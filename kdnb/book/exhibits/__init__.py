@@ -11,7 +11,17 @@ what an exhibit needs, as those of a grid of one's own may, it says so in its pl
 from types import FunctionType
 
 from kdnb.book.exhibits.exhibit import Exhibit
-from kdnb.book.exhibits.of_attention import affinity, attention, dial, directions, overlaps, typical_maps, views
+from kdnb.book.exhibits.of_attention import (
+    affinity,
+    attention,
+    deletion,
+    dial,
+    directions,
+    look_for_yourself,
+    overlaps,
+    typical_maps,
+    views,
+)
 from kdnb.book.exhibits.of_claims import correlations, everything, factors, plot, scores, verdict
 from kdnb.book.exhibits.of_ensembles import ensembles
 from kdnb.book.exhibits.of_fidelity import by_trial, gain, interaction, learning, reliability, same_views, scatter

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdnb.book import explorers, figures
+from kdnb.book import explorers, figures, look
 from kdnb.book.exhibits.exhibit import Exhibit, exhibit, of_two_teachers
 from kdnb.evidence import overlap, paper
 from kdnb.evidence.estimands import PAIRS, STUDENTS
@@ -65,6 +65,34 @@ def attention(found: Results) -> Exhibit:
         "both do: the part that both share of all that either marks is the IoU."
     )
     return Exhibit("attention", explorers.attention_explorer(found), caption, "Where two teachers look in an image.")
+
+
+@exhibit
+def look_for_yourself(found: Results) -> Exhibit:
+    """Published networks to run in the browser, on forty validation images or a picture of one's own."""
+    shown = look.published()
+    explorer = look.explorer(shown)
+    size = explorer.data["bytes"] / 1e6
+    caption = (
+        f"{len(shown.teachers)} teachers and {len(shown.students)} students of seed {shown.seed} of the study "
+        f"<code>{shown.name}</code>. Their weights, {size:.1f} MB in half precision, are loaded when you ask for them; all "
+        "that follows is computed in your browser."
+    )
+    return Exhibit(
+        "look-for-yourself", explorer, caption, "Teachers and students that answer for a picture of your choice."
+    )
+
+
+@exhibit
+def deletion(found: Results) -> Exhibit:
+    """How each teacher's answer goes as its map's most important pixels are erased, mean of forty images."""
+    shown = look.published()
+    drawn = figures.deletion_curves(shown.deletion, look.ORDERS)
+    caption = (
+        f"Mean of the {len(shown.images)} images: the probability of the class that a teacher names for the whole image, as "
+        f"pixels are replaced by the mean colour. {look.uses(shown)}"
+    )
+    return Exhibit("deletion", drawn, caption, "Four falling curves for each teacher, one for each order of erasing.")
 
 
 @exhibit

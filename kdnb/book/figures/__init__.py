@@ -9,7 +9,7 @@ into inline SVG for a page. No statistic is computed here that is not the busine
 """
 
 from kdnb.book.figures.drawing import ENDS, symbols
-from kdnb.book.figures.of_attention import alike, attention_maps, overlap
+from kdnb.book.figures.of_attention import alike, attention_maps, deletion_curves, overlap
 from kdnb.book.figures.of_augmentation import dial_response, gallery
 from kdnb.book.figures.of_cells import by_cell, by_view, distillation_gain
 from kdnb.book.figures.of_claims import Strip, by_objective, dose, interaction, specification_curve, strips, trials
@@ -24,6 +24,7 @@ __all__ = [
     "by_cell",
     "by_objective",
     "by_view",
+    "deletion_curves",
     "dial_response",
     "distillation_gain",
     "dose",

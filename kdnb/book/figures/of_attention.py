@@ -1,6 +1,6 @@
 """Where teachers look, and how much of it they share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -27,6 +27,9 @@ from kdnb.evidence.table import plain, select
 
 if TYPE_CHECKING:
     from kdnb.evidence.results import Explorer
+
+ORDER_COLOURS = ("#1f83c4", "#d55e00", NEUTRAL, "#7a8a00")
+"""of the orders of deletion curves; look.css has the same"""
 
 
 @in_style
@@ -142,3 +145,30 @@ def overlap(
     ax.set_ylabel(LABELS[measure])
     legend(ax, columns=4)
     return ax
+
+
+@in_style
+def deletion_curves(
+    curves: Mapping[str, Mapping[str, Tensor]],
+    orders: Mapping[str, str],
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """How a network's answer goes as pixels are erased: a panel for each network, a line for each order.
+
+    Args:
+        curves: network → order → probability of its answer (steps + 1), as `kdnb.evidence.deletion.curve`.
+        orders: what the orders are called.
+    """
+    columns = min(len(curves), 2)
+    lines = -(-len(curves) // columns)
+    axes = own_grid(axes, lines, columns, 2.5 * lines + 0.4)
+    for ax, (run, of) in zip(axes, curves.items(), strict=False):
+        for (name, words), style_, colour in zip(orders.items(), LINES, ORDER_COLOURS, strict=True):
+            share = np.linspace(0, 1, len(of[name]))
+            ax.plot(share, of[name].tolist(), linestyle=style_, color=colour, label=words)
+        ax.set_title(run)
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylabel("probability of its answer")
+    axes[len(curves) - 1].set_xlabel("share of the picture erased")
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return axes
