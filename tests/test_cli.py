@@ -90,7 +90,7 @@ def test_a_plan_and_a_look_at_the_status_change_nothing(tmp_path, capfd):
 def test_a_plan_leaves_the_origins_of_the_package_where_they_are(tmp_path, monkeypatch):
     """They count as there; only a run puts them into the store."""
     study = grid.plan(profiles.load("smoke")).study
-    monkeypatch.setattr(execute, "packaged", lambda run: Path("the package"))
+    monkeypatch.setattr(execute.weights, "packaged", lambda run: Path("the package"))
     _, held = execute.tasks(study, Store(tmp_path / "store"))
     assert [run.name for run in held] == [run.name for run in reversed(study.origins)]
     assert not (tmp_path / "store").exists()

@@ -124,7 +124,7 @@ def reproduce(
     # The results are there: every page reads them, and only the one that trains live looks into the store.
     given = {"profile": asked.profile, "seeds": ",".join(map(str, found.seeds)), "device": asked.device}
     given |= {"data_root": asked.data_root, "results": str(found.folder.resolve())}
-    failed = {}
+    failed, others = {}, set(psutil.Process().children(recursive=True))
     with _kernels_of_our_own(opened), Progress(len(chosen)) as progress, ThreadPoolExecutor(2) as pool:
         running = {page: pool.submit(_run, page, source, given, timeout) for page in chosen}
         try:
@@ -134,10 +134,10 @@ def reproduce(
                 progress.line(f"{page}: {reason or 'done'}")
                 if reason:
                     failed[page] = reason
-        except BaseException:
+        except KeyboardInterrupt:  # which kernels, in sessions of their own, do not hear
             pool.shutdown(wait=False, cancel_futures=True)
             while not all(future.done() for future in running.values()):
-                for kernel in psutil.Process().children(recursive=True):
+                for kernel in set(psutil.Process().children(recursive=True)) - others:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         kernel.kill()
                 time.sleep(0.1)

@@ -3,10 +3,15 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 
 import nbformat
 import pytest
 
+from kdnb import stopping
 from kdnb.book import reproduce
 from kdnb.errors import IncompleteError, KdnbError, ProfileError
 from kdnb.evidence import results
@@ -188,6 +193,22 @@ def test_called_in_jupyter_the_pages_are_still_those_that_nobody_watches(tmp_pat
     text = (made.folder / "source" / "notebooks" / f"{PAGE}.ipynb").read_text()
     assert "application/vnd.jupyter.widget-view+json" not in text
     assert os.environ["JPY_SESSION_NAME"] == "mine.ipynb"
+
+
+def test_a_command_that_is_stopped_ends_its_kernels_and_begins_no_other_page(tmp_path, monkeypatch):
+    begun = []
+
+    def waits(page, *_):
+        begun.append(page)
+        if len(begun) == 2:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return str(subprocess.run([sys.executable, "-c", "import time; time.sleep(3600)"], check=False).returncode)
+
+    monkeypatch.setattr(reproduce, "_run", waits)
+    monkeypatch.setattr(reproduce, "_lay_out", lambda source: None)
+    with pytest.raises(stopping.Stopped), stopping.by_signals():
+        reproduce.reproduce(reproduce.parse("published", ()), out=tmp_path, build=False)
+    assert len(begun) == 2
 
 
 def test_a_build_that_fails_ends_in_its_cause(tmp_path):
