@@ -122,8 +122,8 @@ class Results:
 
     @property
     def claim_set(self) -> ClaimSet:
-        """the declared claims that these results are judged by"""
-        return claims.SETS[self.about["claims"]].asked_of(self.profile.name)
+        """the declared claims that these results are judged by; K where they were published with a set that is no longer asked"""
+        return claims.SETS.get(self.about["claims"], claims.SETS["K"]).asked_of(self.profile.name)
 
     @property
     def scale(self) -> str:
