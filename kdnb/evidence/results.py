@@ -122,7 +122,7 @@ class Results:
 
     @property
     def claim_set(self) -> ClaimSet:
-        """the declared claims that these results are judged by; K where they were published with a set that is no longer asked"""
+        """the declared claims that these results are judged by; K where they were published with a set that is gone"""
         return claims.SETS.get(self.about["claims"], claims.SETS["K"]).asked_of(self.profile.name)
 
     @property
