@@ -27,6 +27,7 @@ from kdnb.study import cell
 from kdnb.study.grid import Run, Study
 from kdnb.study.profile import Profile, WeightsFile
 from kdnb.study.store import Entry, Store
+from kdnb.study.weights import packaged
 from kdnb.training.inference import sample
 from kdnb.training.observe import DIAL, VIEWS
 
@@ -77,7 +78,7 @@ def publish(
         if seed == first:
             explorer = safetensors.torch.save(_explorer(study, runs, entries, dataset))
             networks = _weights(runs, entries) if weights else None
-    earlier = _earlier_crate(folder)
+    earlier, about = _earlier_crate(folder), as_json(describe(study, store, dataset))
     # All is at hand before anything is written, so that what is there is old or new as a whole for all but a moment.
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def publish(
             atomic.write_folder(folder / crate.RECIPES, recipes, replace=True)
         else:
             shutil.rmtree(folder / crate.RECIPES, ignore_errors=True)
-        atomic.write(folder / "study.json", as_json(describe(study, store, dataset)))
+        atomic.write(folder / "study.json", about)
         summarise(folder, earlier)
     except OSError as error:
         raise StoreError(f"cannot write the results into {folder}: {error}") from None
@@ -174,7 +175,10 @@ def describe(study: Study, store: Store, dataset: Dataset) -> dict[str, Any]:
     """What study.json says."""
     origins = {}
     for run in study.origins:
-        entry = store.entry(run.spec.id)
+        folder = packaged(run.spec.id)
+        if folder is None and not store.has(run.spec.id):
+            continue  # no teacher of these seeds starts from it
+        entry = store.entry(run.spec.id) if store.has(run.spec.id) or folder is None else Entry(folder)
         origins[run.columns["origin"]] = {"id": run.spec.id, "log": entry.log, "environment": entry.environment}
     return {
         "format": results.FORMAT,
