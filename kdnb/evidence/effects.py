@@ -2,15 +2,15 @@
 
 In an f-string, with ``mixed = found.effect("K4")`` of five seeds:
 
-=====================================  ===========================================================================
-``{mixed}``, ``{mixed:+.2f}``          the mean, with its sign: −0.064, −0.06
+=======================================  ==========================================================================
+``{mixed}``, ``{mixed:+.2f}``            the mean, with its sign: −0.064, −0.06
 ``{mixed:points}``, ``{mixed:+points}``  its size in hundredths, without and with its sign: 6.4 points, −6.4 points
-``{mixed:seeds}``                      in how many seeds it has the mean's sign: in all 5 seeds, in 4 of 5 seeds
-``{mixed:each}``                       every seed's value: −0.061, −0.066, …
-``{mixed:interval}``                   the 95 % interval over seeds: −0.070 to −0.058
-``{mixed:less|about as much|more}``    by the sign that all seeds share: negative, none, positive
-``{mixed:as predicted|otherwise}``     whether all seeds have the sign that was predicted
-=====================================  ===========================================================================
+``{mixed:seeds}``                        in how many seeds it has the mean's sign: in all 5 seeds, in 4 of 5 seeds
+``{mixed:each}``                         every seed's value: −0.061, −0.066, …
+``{mixed:interval}``                     the 95 % interval over seeds: −0.070 to −0.058
+``{mixed:less|about as much|more}``      by the sign that all seeds share: negative, none, positive
+``{mixed:as predicted|otherwise}``       whether all seeds have the sign that was predicted
+=======================================  ==========================================================================
 """
 
 from dataclasses import dataclass
