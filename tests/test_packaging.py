@@ -131,6 +131,7 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
             imported |= {name.split(".")[0] for name in names}
     optional = {Requirement(text).name for text in EXTRAS["cluster"]} - {"bokeh"}  # distributed imports bokeh
     optional |= {Requirement(text).name for text in EXTRAS["imagenet"]} - {pretrained.PACKAGE}  # a file, no code
+    optional |= {Requirement(text).name for text in EXTRAS["export"]}
     assert imported - sys.stdlib_module_names - {"kdnb"} == declared | optional
 
 
