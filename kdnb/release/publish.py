@@ -148,7 +148,7 @@ def summarise(folder: Path, earlier: Mapping[str, Any] | None = None) -> None:
 
 def verdicts_csv(folder: Path) -> bytes:
     """The verdicts of the published seeds, as the folder has them."""
-    return _csv(results.read(folder).verdicts)
+    return _csv(results.read(folder).verdicts.drop(columns="key"))
 
 
 def _seed(study: Study, seed: int, entries: Mapping[str, Entry]) -> dict[str, bytes]:

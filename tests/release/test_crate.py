@@ -11,7 +11,7 @@ from rocrate_validator import models, services
 from rocrate_validator.utils import document_loader, http
 
 from kdnb.errors import DamagedResultsError
-from kdnb.evidence import integrity, results
+from kdnb.evidence import claims, integrity, results
 from kdnb.release import crate, publish
 
 STUDIES = sorted(path.parent for path in results.home().glob("*/study.json"))
@@ -121,7 +121,8 @@ def test_results_that_did_not_change_keep_their_date(folder):
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
 def test_the_verdicts_in_the_folder_are_those_of_its_tables_and_carry_their_scale(study):
-    assert (study / "verdicts.csv").read_bytes() == publish.verdicts_csv(study)
+    if json.loads((study / "study.json").read_text())["claims"] in claims.SETS:  # and not by an earlier one
+        assert (study / "verdicts.csv").read_bytes() == publish.verdicts_csv(study)
     rows = results.read(study).verdicts
     assert set(rows["scale"]) == {results.read(study).scale}
     assert rows["scale"].str.match("reduced scale: |stand-in: ").all()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdnb.book import exhibits, sentences
+from kdnb.book import exhibits
 from kdnb.errors import IncompleteError
 from kdnb.evidence import results
 from kdnb.evidence.estimands import Association
@@ -62,8 +62,6 @@ def test_ensembles_and_their_students_are_those_of_the_published_rows(
     students = by_run(raw, "accuracy", "validation", "clean")
     mean = [students[[f"{each}_S{s}" for each in kind for s in "ws"]].mean(axis=1) for kind in (first, second)]
     expected.append(mean[0] - mean[1])
-    said = shown(sentences.better_together(found, claim))
-    assert said == pytest.approx([float(each.mean()) for each in expected], abs=6e-4)
     table = exhibits.ensembles(found, claim).shown
     assert isinstance(table, pd.DataFrame)
     for cell, each in zip(table.loc["difference"], expected, strict=True):
@@ -110,11 +108,8 @@ def test_across_seeds_agreement_is_of_one_and_accuracy_of_another(found: Results
         assert secondary.across_seeds(found.table, of) == pytest.approx(expected, abs=1e-5)
         within = [np.corrcoef(centred(agreement, seed), centred(accuracy, seed))[0, 1] for seed in found.seeds]
         means += [np.mean(list(expected.values())), np.mean(within)]
-    said = sentences.across_seeds(found)
-    assert shown(said) == pytest.approx(means, abs=6e-3)
     assert abs(means[0]) > abs(means[1])
     assert abs(means[2]) > abs(means[3])
-    assert "hides some of the correlation" in said
 
 
 def test_a_correlation_across_seeds_takes_two_of_them(found: Results) -> None:
@@ -149,20 +144,8 @@ def test_the_spread_of_teachers_is_that_of_their_published_probabilities(found: 
     foretold = secondary.foretold(found)
     for key, values in r.items():
         assert foretold[key].tolist() == pytest.approx(values, abs=1e-4)
-    order = [(name, among) for name in secondary.SPREADS for among in ("weak", "strong", "all")]
-    said = sentences.foretold(found)
-    assert shown(said) == pytest.approx([np.mean(r[key]) for key in order], abs=6e-3)
-    assert "turns its sign with the student" in said
-
-
-def test_what_teachers_foretell_is_said_by_its_signs(found: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = pd.MultiIndex.from_product([secondary.SPREADS, ("all", "weak", "strong")])
-    monkeypatch.setattr(secondary, "foretold", lambda found: pd.DataFrame(-0.5, index=found.seeds, columns=columns))
-    assert "as that account has it" in sentences.foretold(found)
-    disagree = pd.DataFrame(-0.5, index=found.seeds, columns=columns)
-    disagree.iloc[0] = 0.5
-    monkeypatch.setattr(secondary, "foretold", lambda found: disagree)
-    assert "So the teachers alone do not foretell" in sentences.foretold(found)
+    name = secondary.SPREADS[0]
+    assert max(r[name, "weak"]) < 0 < min(r[name, "strong"])  # it predicts nothing, as the page says
 
 
 def test_results_without_a_kind_of_teachers_or_without_predictions_say_so(found: Results) -> None:

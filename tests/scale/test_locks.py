@@ -16,7 +16,7 @@ from tests.conftest import HANGS
 
 def in_another_process(code, *arguments):
     """What a process of its own says of an error; empty without one."""
-    code = f"import sys, pathlib\nfrom kdnb.study import locks\nfrom kdnb.errors import StoreError\ntry:\n    {code}\n" \
+    code = f"import sys, pathlib\nfrom kdnb.scale import locks\nfrom kdnb.errors import StoreError\ntry:\n    {code}\n" \
            "except StoreError as error:\n    print(error)"  # fmt: skip
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=HANGS).stdout.strip()
