@@ -219,6 +219,12 @@ def without_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[s
     ]
 
 
+def lead_to_pages(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Links that a cell said lead to another notebook or text, which in the book is a page."""
+    if "body" in context:
+        context["body"] = re.sub(r'href="([^":#]+)\.(?:ipynb|md)(#[^"]*)?"', r'href="\1.html\2"', context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.add_directive("kdnb", Generated)
@@ -229,6 +235,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", move_plumbing)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("html-page-context", reach_all, priority=900)
+    app.connect("html-page-context", lead_to_pages, priority=900)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True}
